@@ -1,0 +1,67 @@
+# Thin wrappers around the tools in .venv: each line below can be typed by hand. `make` alone lists the targets.
+
+PYTHON ?= python3.11
+SCALE ?= quick
+PROFILE ?= local
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+# CPU=1 at the first set-up; .venv/.installed remembers it for later ones.
+CPU ?= $(shell cat .venv/.installed 2>/dev/null)
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := .venv/bin
+SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) $(if $(filter local,$(PROFILE)),--cores $(JOBS))
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup reproduce report lab test lint bench clean
+
+help: ## list these targets
+	@echo 'usage: make TARGET [NAME=VALUE ...]'
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@echo 'SCALE=$(SCALE) (smoke, quick, desk, paper)  JOBS=$(JOBS)  PROFILE=$(PROFILE) ($(notdir $(wildcard workflow/profiles/*)))  PYTHON=$(PYTHON)'
+
+setup: .venv/.installed ## make .venv from requirements.lock (CPU=1: the smaller CPU-only torch)
+
+# The stamp is written last and removed first: a .venv without it was left half-made and is made anew.
+.venv/.installed: requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo 'Python 3.11 is needed and "$(PYTHON)" is not it: install it, or name it with make setup PYTHON=/path/to/python3.11' >&2; \
+	  exit 1; }
+	@test -e $@ || "$(PYTHON)" -m venv --clear .venv
+	@rm -f $@
+	@if [ '$(CPU)' = 1 ]; then \
+	  sed -nE '/^torch(vision)?=/p' requirements.lock > .venv/torch.txt && \
+	  sed -E '/^(nvidia-|cuda-|triton=)/d' requirements.lock > .venv/lock.txt && \
+	  $(BIN)/python -m pip install --no-deps --index-url '$(TORCH_CPU_INDEX)' -r .venv/torch.txt; \
+	else cp requirements.lock .venv/lock.txt; fi
+	@$(BIN)/python -m pip install -r .venv/lock.txt
+	@$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@echo '$(CPU)' > $@.new && mv $@.new $@
+
+reproduce: setup ## train what is missing, run the notebooks, build the report (SCALE=quick)
+	@$(BIN)/gbn plan --scale '$(SCALE)'
+	@$(SNAKEMAKE) --config 'scale=$(SCALE)'
+	@echo "Report: $${GBN_RESULTS:-$(CURDIR)/results}/$(SCALE)/report/index.html"
+
+report: setup ## the same from the runs that are there, training nothing
+	@$(SNAKEMAKE) --config 'scale=$(SCALE)' train=false
+	@echo "Report: $${GBN_RESULTS:-$(CURDIR)/results}/$(SCALE)/report/index.html"
+
+lab: setup ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks/
+
+test: setup ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: setup ## check style, layers, notebooks without outputs, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
+	$(BIN)/codespell
+
+bench: setup ## run every benchmark
+	@set -e; for file in benchmarks/*.py; do [ ! -e "$$file" ] || $(BIN)/python "$$file"; done
+
+clean: setup ## remove what was made for SCALE, never the runs
+	@$(BIN)/gbn clean --scale '$(SCALE)'

@@ -1,0 +1,50 @@
+"""Time `make reproduce` at the quick scale from an empty results folder, and again; keep what it found.
+
+It writes results/reference/benchmarks/reproduce.json, from which README.md shows times, the F1 row and the verdicts
+(`python -m gbnlib.report.readme`). Run it on a machine that does nothing else.
+"""
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from gbnlib import analysis, data, files, paper
+from gbnlib.experiments import provenance
+
+SCALE = "quick"
+
+
+def timed_reproduce() -> float:
+    """Seconds of one call."""
+    started = time.monotonic()
+    subprocess.run(["make", "-C", files.REPOSITORY, "reproduce", f"SCALE={SCALE}"], check=True)
+    return round(time.monotonic() - started, 1)
+
+
+def findings() -> dict:
+    """The F1 row and the verdicts of the report that was just made."""
+    table = pd.read_csv(files.results_root() / SCALE / "tables" / "table1.csv")
+    row = table[table.network == paper.published("table1")["rows"][0]["label"]]
+    verdicts = [verdict for verdict in analysis.read_verdicts(SCALE) if verdict.runs]
+    return {
+        "data": data.card(paper.protocol("f1", SCALE).dataset).label,
+        "table1": row[["method", "paper", "ours", "low", "high", "n"]].to_dict("records"),
+        "verdicts": [{"claim": v.claim, "verdict": v.verdict, "evidence": v.evidence} for v in verdicts],
+    }
+
+
+def main() -> None:
+    """Measure and write."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GBN_RESULTS"] = str(Path(folder) / "results")
+        times = {"first_seconds": timed_reproduce(), "again_seconds": timed_reproduce()}
+        facts = {**provenance.software(), **provenance.hardware(), "cores": os.cpu_count(), **times, **findings()}
+    files.write_json(files.reference_root() / "benchmarks" / "reproduce.json", facts)
+
+
+if __name__ == "__main__":
+    main()

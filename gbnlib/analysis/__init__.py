@@ -1,0 +1,25 @@
+"""From tidy frames to statistics and verdicts."""
+
+from gbnlib.analysis.outcomes import accuracies, compare_figure1, compare_with_paper, gap_shares, outcomes
+from gbnlib.analysis.stats import Interval, difference, mean, slope, smallest_detectable_difference
+from gbnlib.analysis.verdicts import VERDICTS, Verdict, judge, read_verdicts, scorecard, summary, write_verdicts
+
+__all__ = [
+    "VERDICTS",
+    "Interval",
+    "Verdict",
+    "accuracies",
+    "compare_figure1",
+    "compare_with_paper",
+    "difference",
+    "gap_shares",
+    "judge",
+    "mean",
+    "outcomes",
+    "read_verdicts",
+    "scorecard",
+    "slope",
+    "smallest_detectable_difference",
+    "summary",
+    "write_verdicts",
+]

@@ -1,0 +1,96 @@
+"""What runs came to: final and best accuracy, one row a run, and the same beside the paper's."""
+
+import pandas as pd
+
+from gbnlib import data, paper
+from gbnlib.analysis import stats
+
+_KEYS = ["run", "network", "dataset", "method", "batch_size", "seed", "status"]
+
+
+def outcomes(history: pd.DataFrame) -> pd.DataFrame:
+    """One row a run: `final_error` at the last look and `best_error` over all looks, in %.
+
+    A diverged run keeps NaN, so that it can be neither missed nor averaged into a mean.
+    """
+    if history.empty:
+        return pd.DataFrame(columns=[*_KEYS, "final_error", "best_error"])
+    runs = history.groupby(_KEYS, sort=False)["validation_error"]
+    table = runs.agg(final_error=lambda errors: errors.iloc[-1], best_error="min").reset_index()
+    table.loc[table.status == "diverged", ["final_error", "best_error"]] = float("nan")
+    return table
+
+
+def accuracies(history: pd.DataFrame, network: str, method: str, which: str = "final_error") -> list[float]:
+    """Accuracies in % of the runs of a method that did not diverge, in the order of their seeds."""
+    table = outcomes(history)
+    chosen = table[(table.network == network) & (table.method == method)].sort_values("seed")
+    return (100 - chosen[which].dropna()).tolist()
+
+
+def compare_with_paper(history: pd.DataFrame) -> pd.DataFrame:
+    """Table 1 as the paper prints it and as it came out here, one row a network and method.
+
+    Rows without runs hold NaN, and `data` says "not run at this scale"; `low` and `high` end the t interval.
+    """
+    rows = []
+    for published in paper.published("table1")["rows"]:
+        for method, accuracy in zip(paper.METHODS, published["accuracy"], strict=True):
+            rows.append(_compared(history, published, method, accuracy))
+    return pd.DataFrame(rows)
+
+
+def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: float) -> dict:
+    """One row of `compare_with_paper`."""
+    runs = outcomes(history)
+    runs = runs[(runs.network == published["network"]) & (runs.method == method)]
+    final = stats.mean(100 - runs.final_error.dropna(), paper.confidence())
+    return {
+        "network": published["label"],
+        "method": method,
+        "paper_data": published["dataset_label"],
+        "paper": accuracy,
+        "data": data.card(runs.dataset.iloc[0]).label if len(runs) else "not run at this scale",
+        "ours": final.estimate,
+        "low": final.low,
+        "high": final.high,
+        "n": final.n[0],
+        "best": stats.mean(100 - runs.best_error.dropna()).estimate,
+        "difference": final.estimate - accuracy,
+        "diverged": int((runs.status == "diverged").sum()),
+    }
+
+
+def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
+    """Final validation error in % by batch size: the paper's (another network and data set) and ours."""
+    facts = paper.published("figure1")
+    theirs = dict(zip(facts["batch_sizes"], facts["validation_error"], strict=True))
+    runs = outcomes(history)
+    rows = []
+    for batch_size in sorted({*theirs, *runs.batch_size}):
+        chosen = runs[runs.batch_size == batch_size]
+        final = stats.mean(chosen.final_error.dropna(), paper.confidence())
+        row = {"batch size": batch_size, f"paper ({facts['label']})": theirs.get(batch_size, float("nan"))}
+        best = stats.mean(chosen.best_error.dropna()).estimate
+        rows.append(
+            {**row, "ours": final.estimate, "low": final.low, "high": final.high, "n": final.n[0], "best": best}
+        )
+    return pd.DataFrame(rows)
+
+
+def gap_shares(history: pd.DataFrame, network: str) -> pd.DataFrame:
+    """Share of the gap SB − LB that each method closes, in %, beside the paper's.
+
+    A share is given only where the gap itself is above zero with confidence; otherwise it is NaN.
+    """
+    (published,) = [row for row in paper.published("table1")["rows"] if row["network"] == network]
+    theirs = dict(zip(paper.METHODS, published["accuracy"], strict=True))
+    ours = {method: accuracies(history, network, method) for method in paper.METHODS}
+    gap = stats.difference(ours["SB"], ours["LB"], paper.confidence())
+    rows = []
+    for method in paper.METHODS[2:]:
+        gain = stats.difference(ours[method], ours["LB"], paper.confidence())
+        share = 100 * gain.estimate / gap.estimate if gap.above(0) else float("nan")
+        paper_share = 100 * (theirs[method] - theirs["LB"]) / (theirs["SB"] - theirs["LB"])
+        rows.append({"method": method, "paper": paper_share, "ours": share, "gain": gain.text(sign=True)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,111 @@
+"""Intervals over seeds. They say how far seeds scatter, not how well the test images stand for all images."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval; the ends are NaN where too few values allow none.
+
+    `n` counts the values the estimate rests on, one number a group.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: tuple[int, ...]
+    kind: str
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's length."""
+        return (self.high - self.low) / 2
+
+    def above(self, threshold: float) -> bool:
+        """Whether the whole interval lies above a threshold."""
+        return self.low > threshold
+
+    def below(self, threshold: float) -> bool:
+        """Whether the whole interval lies below a threshold."""
+        return self.high < threshold
+
+    def text(self, digits: int = 2, sign: bool = False) -> str:
+        """The estimate with its interval in words."""
+        plus = "+" if sign else ""
+        shown = f"{self.estimate:{plus}.{digits}f}"
+        if math.isnan(self.low):
+            return f"{shown} (no interval: n = {self._counts()})"
+        return f"{shown} [{self.low:{plus}.{digits}f}, {self.high:{plus}.{digits}f}], n = {self._counts()}"
+
+    def _counts(self) -> str:
+        return " and ".join(str(count) for count in self.n)
+
+
+def mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The mean with Student's t interval, shape (n,); no interval under two values."""
+    array = np.asarray(values, dtype=float)
+    if len(array) < 2:
+        return Interval(float(array.mean()) if len(array) else math.nan, math.nan, math.nan, (len(array),), "t")
+    half = _quantile(confidence, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array))
+    return _around(array.mean(), half, (len(array),), "t")
+
+
+def difference(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Mean of `first` minus mean of `second` with Welch's interval (unequal variances, Satterthwaite's degrees)."""
+    groups = [np.asarray(values, dtype=float) for values in (first, second)]
+    counts = tuple(len(group) for group in groups)
+    if min(counts) == 0:
+        return Interval(math.nan, math.nan, math.nan, counts, "Welch")
+    estimate = groups[0].mean() - groups[1].mean()
+    if min(counts) < 2:
+        return Interval(float(estimate), math.nan, math.nan, counts, "Welch")
+    parts = [group.var(ddof=1) / len(group) for group in groups]
+    variance = sum(parts)
+    if variance == 0:
+        return _around(estimate, 0.0, counts, "Welch")
+    freedom = variance**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
+    return _around(estimate, _quantile(confidence, freedom) * math.sqrt(variance), counts, "Welch")
+
+
+def slope(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Slope of the least-squares line of `y` on `x`, both (n,), with its t interval on n − 2 degrees of freedom."""
+    if len(x) < 3 or len(set(x)) < 2:
+        return Interval(math.nan, math.nan, math.nan, (len(x),), "slope")
+    fit = stats.linregress(x, y)
+    return _around(fit.slope, _quantile(confidence, len(x) - 2) * fit.stderr, (len(x),), "slope")
+
+
+def smallest_detectable_difference(
+    first: Sequence[float], second: Sequence[float], confidence: float = 0.95, power: float = 0.8
+) -> float:
+    """The true difference of means that Welch's interval would tell from zero in a share `power` of repetitions.
+
+    It takes the spread of the two groups as the true one and solves the non-central t distribution. NaN under two
+    values a group.
+    """
+    interval = difference(first, second, confidence)
+    if math.isnan(interval.low):
+        return math.nan
+    if interval.half_width == 0:
+        return 0.0
+    groups = [np.asarray(values, dtype=float) for values in (first, second)]
+    parts = [group.var(ddof=1) / len(group) for group in groups]
+    freedom = sum(parts) ** 2 / sum(p**2 / (len(g) - 1) for p, g in zip(parts, groups, strict=True))
+    critical = _quantile(confidence, freedom)
+    shift = optimize.brentq(lambda delta: stats.nct.sf(critical, freedom, delta) - power, 0, 50 * critical)
+    return float(shift * math.sqrt(sum(parts)))
+
+
+def _quantile(confidence: float, freedom: float) -> float:
+    """Two-sided quantile of Student's t."""
+    return float(stats.t.ppf(0.5 + confidence / 2, freedom))
+
+
+def _around(estimate: float, half: float, n: tuple[int, ...], kind: str) -> Interval:
+    """The symmetric interval around an estimate."""
+    return Interval(float(estimate), float(estimate - half), float(estimate + half), n, kind)

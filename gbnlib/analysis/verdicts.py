@@ -1,0 +1,228 @@
+"""Verdicts: what the runs say of a claim, by the criterion that was written down before."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gbnlib import data, files, paper
+from gbnlib.analysis import stats
+from gbnlib.analysis.outcomes import accuracies, outcomes
+from gbnlib.analysis.stats import Interval
+
+VERDICTS = ("reproduced", "partly reproduced", "not reproduced", "inconclusive", "not tested at this scale")
+REPRODUCED, PARTLY, NOT, INCONCLUSIVE, NOT_TESTED = VERDICTS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say of a claim for one network and data set at one scale; `evidence` names what decided."""
+
+    claim: str
+    statement: str
+    network: str
+    network_label: str
+    dataset: str
+    dataset_label: str
+    scale: str
+    item: str
+    verdict: str
+    criterion: str
+    evidence: str
+    n: int
+    published: str
+    tag: str
+    runs: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Name of the verdict's file."""
+        return f"{self.claim}-{self.network}-{self.dataset}.json"
+
+
+def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: str = "f1") -> Verdict:
+    """The verdict on a claim for one network, from a tidy history frame.
+
+    Parameters
+    ----------
+    claim : "C1", "C6", "C7" or "C8".
+    history : the runs of the item; it may be empty or lack methods.
+    item, scale, network : what the runs are of.
+    """
+    runs = history if history.empty else history[history.network == network]
+    protocol = paper.protocol(network, scale)
+    decision, evidence, n = (NOT_TESTED, "no finished runs", 0) if runs.empty else _JUDGES[claim](runs, network)
+    if n and n < paper.minimum_seeds():
+        decision = INCONCLUSIVE
+        evidence += f"; {n} seed{'s' * (n > 1)}, and a verdict takes at least {paper.minimum_seeds()}"
+    fact = paper.claims()[claim]
+    return Verdict(
+        claim=claim,
+        statement=fact.statement,
+        network=network,
+        network_label=protocol.label,
+        dataset=protocol.dataset,
+        dataset_label=data.card(protocol.dataset).label,
+        scale=scale,
+        item=item,
+        verdict=decision,
+        criterion=fact.criterion,
+        evidence=evidence,
+        n=n,
+        published=fact.published,
+        tag=fact.tag,
+        runs=() if runs.empty else tuple(runs.run.unique()),
+    )
+
+
+def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:
+    """Write verdicts, one file each, for the scorecard and the report."""
+    for verdict in verdicts:
+        files.write_json(verdicts_folder(scale) / verdict.file, asdict(verdict))
+
+
+def read_verdicts(scale: str) -> list[Verdict]:
+    """All verdicts of a scale in the order of the claims; a claim nothing judged is "not tested at this scale"."""
+    read = [_from_file(path) for path in verdicts_folder(scale).glob("*.json")]
+    judged = {verdict.claim for verdict in read}
+    untested = [_untested(claim, scale) for claim in paper.claims().values() if claim.id not in judged]
+    order = list(paper.claims())
+    return sorted([*read, *untested], key=lambda verdict: (order.index(verdict.claim), verdict.network))
+
+
+def scorecard(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Verdicts as a table, one row each."""
+    rows = [
+        {
+            "claim": verdict.claim,
+            "statement": verdict.statement,
+            "network and data": f"{verdict.network_label}, {verdict.dataset_label}" if verdict.network else "–",
+            "verdict": verdict.verdict,
+            "evidence": verdict.evidence,
+            "n": verdict.n or "–",
+            "paper": f"{verdict.published} [{verdict.tag}]",
+        }
+        for verdict in verdicts
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """A paragraph that answers "does it hold up?", generated from the verdicts alone."""
+    tested = [verdict for verdict in verdicts if verdict.verdict != NOT_TESTED]
+    if not tested:
+        return "Nothing has been tested at this scale yet."
+    places = {f"{each.network_label} on {each.dataset_label}" for each in tested}
+    sentences = [
+        f"Tested at scale {tested[0].scale}: {_listed({each.claim for each in tested})}, with {_join(sorted(places))}."
+    ]
+    for kind in VERDICTS[:-1]:
+        claims = [each for each in tested if each.verdict == kind]
+        if claims:
+            told = _join([f"{each.claim} ({each.statement[0].lower()}{each.statement[1:]})" for each in claims])
+            sentences.append(f"**{kind.capitalize()}**: {told}.")
+    untested = {verdict.claim for verdict in verdicts} - {verdict.claim for verdict in tested}
+    if untested:
+        sentences.append(f"Not tested at this scale: {_listed(untested)}.")
+    return " ".join(sentences)
+
+
+def _listed(claims: Iterable[str]) -> str:
+    """Claim ids in their order, joined."""
+    return _join(sorted(claims, key=list(paper.claims()).index))
+
+
+def _join(parts: Sequence[str]) -> str:
+    """Parts joined with commas and a last "and"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def verdicts_folder(scale: str) -> Path:
+    """Where the verdicts of a scale lie."""
+    return files.results_root() / scale / "verdicts"
+
+
+def _from_file(path: Path) -> Verdict:
+    """A verdict from its file."""
+    content = files.read_json(path)
+    return Verdict(**{**content, "runs": tuple(content["runs"])})
+
+
+def _untested(claim: paper.Claim, scale: str) -> Verdict:
+    """The verdict on a claim that nothing at this scale bears on."""
+    facts = {"claim": claim.id, "statement": claim.statement, "published": claim.published, "tag": claim.tag}
+    empty = dict.fromkeys(("network", "network_label", "dataset", "dataset_label", "item", "criterion"), "")
+    return Verdict(**facts, **empty, scale=scale, verdict=NOT_TESTED, evidence="nothing at this scale bears on it", n=0)
+
+
+Decision = tuple[str, str, int]
+
+
+def _judge_trend(history: pd.DataFrame, network: str) -> Decision:
+    """C1: slope of error against log2(batch), and largest minus smallest batch."""
+    table = outcomes(history).dropna(subset="final_error")
+    sizes = sorted(table.batch_size.unique())
+    if len(sizes) < 2:
+        return NOT_TESTED, "fewer than two batch sizes are finished", 0
+    errors = {size: table[table.batch_size == size].final_error.tolist() for size in sizes}
+    trend = stats.slope(np.log2(table.batch_size).tolist(), table.final_error.tolist(), paper.confidence())
+    ends = stats.difference(errors[sizes[-1]], errors[sizes[0]], paper.confidence())
+    evidence = (
+        f"slope {trend.text(sign=True)} points per doubling of the batch; error at {sizes[-1]} minus error at "
+        f"{sizes[0]}: {ends.text(sign=True)} points"
+    )
+    above = [interval.above(0) for interval in (trend, ends)]
+    if all(above):
+        decision = REPRODUCED
+    elif any(above):
+        decision = PARTLY
+    else:
+        decision = NOT if trend.below(0) or ends.below(0) else INCONCLUSIVE
+    if decision == INCONCLUSIVE:
+        evidence += _detectable(errors[sizes[-1]], errors[sizes[0]])
+    return decision, evidence, min(len(values) for values in errors.values())
+
+
+def _judge_gain(better: str, worse: str, threshold: float = 0.0) -> Callable[[pd.DataFrame, str], Decision]:
+    """The judge of a claim that one method is more than `threshold` points better than another, given a gap."""
+
+    def decide(history: pd.DataFrame, network: str) -> Decision:
+        needed = {method: accuracies(history, network, method) for method in ("SB", "LB", better, worse)}
+        lacking = [method for method, values in needed.items() if not values]
+        if lacking:
+            return NOT_TESTED, f"no finished runs of {', '.join(lacking)}", 0
+        gap = stats.difference(needed["SB"], needed["LB"], paper.confidence())
+        gain = stats.difference(needed[better], needed[worse], paper.confidence())
+        evidence = f"{better} − {worse}: {gain.text(sign=True)} points; gap SB − LB: {gap.text(sign=True)} points"
+        decision = _against(gain, threshold) if gap.above(0) else INCONCLUSIVE
+        if not gap.above(0):
+            evidence += "; no gap above zero, so nothing to close"
+        elif decision == INCONCLUSIVE:
+            evidence += _detectable(needed[better], needed[worse])
+        return decision, evidence, min(len(values) for values in needed.values())
+
+    return decide
+
+
+def _against(interval: Interval, threshold: float) -> str:
+    """Which side of a threshold an interval lies on."""
+    if interval.above(threshold):
+        return REPRODUCED
+    return NOT if interval.below(threshold) else INCONCLUSIVE
+
+
+def _detectable(first: list[float], second: list[float]) -> str:
+    """The words on the smallest difference that as many seeds could have shown."""
+    size = stats.smallest_detectable_difference(first, second, paper.confidence())
+    return "" if math.isnan(size) else f"; smallest detectable difference: {size:.2f} points"
+
+
+_JUDGES: dict[str, Callable[[pd.DataFrame, str], Decision]] = {
+    "C1": _judge_trend,
+    "C6": _judge_gain("LB+LR", "LB"),
+    "C7": _judge_gain("LB+LR+GBN", "LB+LR"),
+    "C8": _judge_gain("LB+LR+GBN+RA", "SB", -paper.claims()["C8"].margin),
+}

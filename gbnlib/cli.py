@@ -1,0 +1,177 @@
+"""The command line: `gbn plan | run | status | data | report | promote | clean`."""
+
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from gbnlib.errors import UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Reproduce 'Train longer, generalize better'. A scale says how much of the paper's protocol is run: smoke "
+    "(tests), quick (minutes on a CPU, no download), desk (a workstation), paper (GPUs). Start with "
+    "`gbn plan --scale quick`.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="See which data sets are there, and get missing ones.")
+app.add_typer(data_app, name="data")
+
+ScaleOption = Annotated[str, typer.Option(help="How much of the protocol: smoke, quick, desk or paper.")]
+ItemOption = Annotated[str, typer.Option(help="Only this figure or table: figure1 or table1. Empty: all of the scale.")]
+SeedsOption = Annotated[int, typer.Option(help="Number of seeds. 0: as the scale says.")]
+
+
+@app.command()
+def plan(scale: ScaleOption = "quick", item: ItemOption = "", seeds: SeedsOption = 0) -> None:
+    """Show which runs an item or a scale needs, which are finished, and how long the others take."""
+    from gbnlib.report.listing import plan_text
+
+    typer.echo(plan_text(scale, item, seeds))
+
+
+@app.command()
+def run(
+    item: ItemOption = "",
+    scale: ScaleOption = "quick",
+    seeds: SeedsOption = 0,
+    only: Annotated[str, typer.Option(help="Only the run with this id, of those of the scale.")] = "",
+    jobs: Annotated[int, typer.Option(help="Runs side by side. 0: as many as the cores hold.")] = 0,
+    network: Annotated[str, typer.Option(help="A run of your own: the network, for example f1.")] = "",
+    dataset: Annotated[str, typer.Option(help="Data set of a run of your own; see `gbn data check`.")] = "digits",
+    batch_size: Annotated[int, typer.Option(help="Samples in an update.")] = 128,
+    base_batch: Annotated[int, typer.Option(help="Small batch that --lr-rule and --adapt refer to. 0: none.")] = 0,
+    ghost_size: Annotated[int, typer.Option(help="Samples normalised together. 0: plain batch normalization.")] = 0,
+    lr_rule: Annotated[str, typer.Option(help="Learning rate by batch size: none, sqrt or linear.")] = "none",
+    adapt: Annotated[bool, typer.Option("--adapt", help="Regime adaptation: as many updates as the base.")] = False,
+    epochs: Annotated[int, typer.Option(help="Epochs before adaptation. 0: as the paper.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of a run of your own.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads of a run of your own.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
+) -> None:
+    """Train the runs of an item or a scale, or one run of your own with --network.
+
+    Finished runs are not trained again. Stop with Ctrl-C at any time: the same command goes on from there.
+    """
+    from gbnlib import experiments
+
+    if network:
+        options = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size, "lr_rule": lr_rule}
+        config = experiments.own_config(network, epochs, dataset=dataset, adapt=adapt, seed=seed, **options)
+        typer.echo(experiments.describe(experiments.run(config, force=force, say=_say, device=device, threads=threads)))
+    elif only:
+        _run_only(only, scale, device, force)
+    else:
+        configs = experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
+        if not configs:
+            raise UsageError(f"{item or 'nothing'} is not run at scale {scale}. See `gbn plan --scale {scale}`.")
+        experiments.run_all(configs, scale, jobs=jobs, force=force, say=_say, device=device)
+
+
+def _run_only(run_id: str, scale: str, device: str, force: bool) -> None:
+    """Train one planned run and say how far the scale is."""
+    from gbnlib import experiments, paper
+    from gbnlib.errors import unknown
+    from gbnlib.report.listing import progress_text
+
+    planned = {config.id: config for config in experiments.plan_scale(scale)}
+    if run_id not in planned:
+        raise unknown(f"run of scale {scale}", run_id, planned)
+    config = planned[run_id]
+    threads = paper.protocol(config.network, scale).threads
+    found = experiments.run(config, force=force, device=device, threads=threads)
+    typer.echo(f"{progress_text(scale)}  {experiments.describe(found)}")
+
+
+@app.command()
+def status(scale: ScaleOption = "quick", item: ItemOption = "") -> None:
+    """Show every run of a scale with its state and progress, also while others train."""
+    from gbnlib.report.listing import status_text
+
+    typer.echo(status_text(scale, item))
+
+
+@data_app.command("check")
+def data_check() -> None:
+    """List the data sets: which are there, where they were looked for, and which scales need them."""
+    from gbnlib.report.listing import data_text
+
+    typer.echo(data_text())
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="A name that `gbn data check` lists.")]) -> None:
+    """Download a data set into the data root (GBN_DATA, by default data/) and check it."""
+    from gbnlib import data
+
+    data.fetch(name)
+    typer.echo(f"{data.card(name).label}: {data.check(name)}")
+
+
+@app.command()
+def report(scale: ScaleOption = "quick") -> None:
+    """Build the report of a scale from its executed notebooks; trains nothing."""
+    from gbnlib import files, paper
+    from gbnlib.report.build import build_report
+
+    typer.echo(build_report(files.results_root(), paper.scale(scale).name))
+
+
+@app.command()
+def promote(scale: ScaleOption = "desk", item: ItemOption = "") -> None:
+    """Copy finished runs, without checkpoints, to results/reference, which is committed."""
+    from gbnlib import experiments
+
+    configs = experiments.plan(item, scale) if item else experiments.plan_scale(scale)
+    copied = [path for config in configs if (path := experiments.promote(config)) is not None]
+    for path in copied:
+        typer.echo(path.name)
+    typer.echo(f"{len(copied)} runs copied; {sum(map(experiments.is_done, configs))} of {len(configs)} are finished.")
+
+
+@app.command()
+def clean(
+    scale: ScaleOption = "quick",
+    runs: Annotated[bool, typer.Option("--runs", help="Also the scale's runs, which take time to train.")] = False,
+) -> None:
+    """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
+    from gbnlib import experiments, files, paper
+
+    files.remove_folder(files.results_root() / paper.scale(scale).name)
+    if runs:
+        for config in experiments.plan_scale(scale):
+            files.remove_folder(experiments.folder(config))
+    typer.echo(f"Removed {files.results_root() / scale}{' and its runs' * runs}. Reference runs are never removed.")
+
+
+def _say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Treat SIGTERM as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line: what the user can mend is one line on stderr and exit code 2, a stop is 130."""
+    from gbnlib.training import Interrupted
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(prog_name="gbn")
+    except (Interrupted, KeyboardInterrupt) as stop:
+        _fail(f"{stop or 'stopped'}; the same command goes on from there", 130)
+    except (ValueError, OSError) as error:
+        _fail(str(error).splitlines()[0], 2)
+
+
+def _fail(message: str, code: int) -> None:
+    """Print one line of error and leave."""
+    print(f"gbn: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,85 @@
+"""Batches cut from tensors that stay on the device; nothing about them needs saving to resume a run."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gbnlib.errors import UsageError
+
+
+def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
+    """A CPU generator that depends on (seed, epoch, purpose) alone, so that any epoch can be made at any time."""
+    digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """uint8 images (N, C, H, W) as float32, (x / 255 − mean) / std per channel: ToTensor and Normalize in one."""
+    shape = (1, -1, 1, 1)
+    scale = 1.0 / (255.0 * torch.tensor(std, device=images.device).reshape(shape))
+    shift = -(torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)).reshape(shape)
+    return torch.addcmul(shift, images.to(torch.float32), scale)
+
+
+class Batches:
+    """Shuffled, augmented batches of a training set.
+
+    Parameters
+    ----------
+    images, labels : uint8 (N, C, H, W) and int64 (N,) on the device where the training happens.
+    batch_size : samples in a batch; the last one of an epoch holds what is left, unless `drop_last`.
+    seed : with the epoch number, decides order, crops and flips; resuming needs nothing else.
+    mean, std : per channel, of images in [0, 1].
+    pad : pixels of zeros added on each side before a random crop to the old size; 0 means no crop.
+    flip : mirror each image left to right with probability one half.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        pad: int = 0,
+        flip: bool = False,
+        drop_last: bool = False,
+    ) -> None:
+        if not 1 <= batch_size <= len(labels):
+            raise UsageError(
+                f"batch_size is {batch_size}; it must lie between 1 and the {len(labels)} training images."
+            )
+        height, width = images.shape[-2:]
+        # All crops of all images as one view (N, C, 2 pad + 1, 2 pad + 1, H, W) of the padded images.
+        self.windows = F.pad(images, (pad,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+        self.labels, self.batch_size, self.seed = labels, batch_size, seed
+        self.mean, self.std, self.pad, self.flip, self.drop_last = mean, std, pad, flip, drop_last
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        full, rest = divmod(len(self.labels), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch from number `start` on, as (normalised images, labels)."""
+        device, count = self.labels.device, len(self.labels)
+        order = torch.randperm(count, generator=generator(self.seed, epoch, "order")).to(device)
+        chance = generator(self.seed, epoch, "augmentation")
+        corners = torch.randint(0, 2 * self.pad + 1, (count, 2), generator=chance).to(device)
+        flips = (torch.rand(count, generator=chance) < 0.5).to(device) if self.flip else None
+        for batch in range(start, self.updates_per_epoch):
+            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            chosen = order[part]
+            images = self._augmented(chosen, corners[part], None if flips is None else flips[part])
+            yield normalise(images, self.mean, self.std), self.labels[chosen]
+
+    def _augmented(self, chosen: Tensor, corners: Tensor, flips: Tensor | None) -> Tensor:
+        """Crop and flip each chosen image by its own draw."""
+        images = self.windows[chosen, :, corners[:, 0], corners[:, 1]]
+        return images if flips is None else torch.where(flips[:, None, None, None], images.flip(3), images)

@@ -1,0 +1,31 @@
+"""Runs: what they are, which ones an item needs, training them, and finding them again."""
+
+from gbnlib.experiments.config import ENGINE, RunConfig
+from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
+from gbnlib.experiments.planning import ITEMS, estimated_seconds, items_at, own_config, plan, plan_scale, updates
+from gbnlib.experiments.runner import run
+from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, progress, promote
+
+__all__ = [
+    "ENGINE",
+    "ITEMS",
+    "Run",
+    "RunConfig",
+    "describe",
+    "estimated_seconds",
+    "find",
+    "folder",
+    "is_done",
+    "items_at",
+    "jobs_on",
+    "load_runs",
+    "own_config",
+    "plan",
+    "plan_scale",
+    "progress",
+    "promote",
+    "remaining_seconds",
+    "run",
+    "run_all",
+    "updates",
+]

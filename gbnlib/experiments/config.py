@@ -1,0 +1,139 @@
+"""What a run is: its config, its id, and the method of the paper that it is an instance of."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from gbnlib.errors import UsageError, unknown
+from gbnlib.regimes import Phase, Regime
+
+#: Version of the training semantics, raised with a line in CHANGELOG.md when the same config would train otherwise.
+ENGINE = 1
+
+
+class RunConfig(BaseModel):
+    """One training of one network, seed included; everything that decides its result and nothing else.
+
+    Attributes
+    ----------
+    network, dataset : names of `build_network` and of the data catalogue.
+    train_size : training images used; 0 means all.
+    batch_size : samples in an update, over all devices.
+    ghost_size : samples normalised together; 0 means plain batch normalization.
+    base_batch : the small batch that the rate rule and the adaptation refer to; 0 means `batch_size`.
+    regime : phases before scaling and adaptation; `epochs` is their end.
+    lr_rule : "none", "sqrt" (η √(batch / base)) or "linear" (η batch / base).
+    adapt : regime adaptation, every epoch number times batch / base.
+    warmup_epochs : linear warm-up, in epochs of the final regime.
+    augment : "official" or "none".
+    clip_norm : global L2 norm that the gradient is clipped to; 0 means no clipping.
+    noise : σ of multiplicative noise z ~ N(1, σ²) on each sample's gradient.
+    remainder : the last ghost of a batch, "own", "error" or "official" (as many ghosts as in a full batch).
+    running : running statistics, "sequential" or "mean".
+    precision : "fp32" or "bf16".
+    seed : decides initial weights, order, augmentation and noise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: str
+    dataset: str
+    train_size: NonNegativeInt = 0
+    batch_size: PositiveInt
+    ghost_size: NonNegativeInt = 0
+    base_batch: NonNegativeInt = 0
+    regime: tuple[Phase, ...]
+    lr_rule: Literal["none", "sqrt", "linear"] = "none"
+    adapt: bool = False
+    warmup_epochs: NonNegativeInt = 0
+    epochs: PositiveInt
+    augment: Literal["official", "none"] = "official"
+    clip_norm: NonNegativeFloat = 0.0
+    noise: NonNegativeFloat = 0.0
+    remainder: Literal["own", "error", "official"] = "own"
+    running: Literal["sequential", "mean"] = "sequential"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: NonNegativeInt = 0
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _one_line(error) from None
+
+    @field_validator("regime", mode="before")
+    @classmethod
+    def _phases(cls, value: Any) -> Any:
+        return tuple(Phase(**phase) if isinstance(phase, dict) else phase for phase in value)
+
+    @field_serializer("regime")
+    def _plain_phases(self, value: tuple[Phase, ...]) -> list[dict[str, int | float]]:
+        return [{"epoch": phase.epoch, **{k: float(v) for k, v in phase.changes().items()}} for phase in value]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        self.schedule()
+        if self.remainder == "official" and self.ghost_size and self.batch_size < self.ghost_size:
+            raise ValueError(f"remainder 'official' needs batch_size {self.batch_size} >= ghost_size {self.ghost_size}")
+        return self
+
+    @property
+    def ratio(self) -> float:
+        """Batch size over base batch."""
+        return self.batch_size / (self.base_batch or self.batch_size)
+
+    @property
+    def method(self) -> str:
+        """The column of Table 1 that the run belongs to."""
+        if self.ratio == 1:
+            return "SB"
+        parts = ["LB", "LR" * (self.lr_rule != "none"), "GBN" * bool(self.ghost_size), "RA" * self.adapt]
+        return "+".join(filter(None, parts))
+
+    @property
+    def evaluate_every(self) -> int:
+        """Epochs between evaluations: an adapted run is looked at as often per update as the small batch."""
+        return max(1, round(self.ratio)) if self.adapt else 1
+
+    @property
+    def id(self) -> str:
+        """Run id: readable parts, then 12 hex digits over the engine and all fields that differ from their default."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        canonical = json.dumps({"engine": ENGINE, **fields}, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return f"{self.family}-{digest}"
+
+    @property
+    def family(self) -> str:
+        """The readable part of the id."""
+        return f"{self.network}-{self.dataset}-b{self.batch_size}-s{self.seed}"
+
+    def schedule(self) -> Regime:
+        """The regime as trained: scaled, adapted, warmed up."""
+        base = self.base_batch or self.batch_size
+        regime = Regime(phases=self.regime, epochs=self.epochs).scaled(self.batch_size, base, rule=self.lr_rule)
+        if self.adapt:
+            regime = regime.adapted(self.batch_size, base)
+        return regime.with_warmup(self.warmup_epochs) if self.warmup_epochs else regime
+
+
+def _one_line(error: ValidationError) -> UsageError:
+    """The first complaint of pydantic as one line that names the field, the value and what is allowed."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown("run option", name, RunConfig.model_fields)
+    given = "" if first["type"] == "missing" or not name else f" (given: {first['input']!r})"
+    return UsageError(f"{name or 'config'}: {first['msg']}{given}")

@@ -1,0 +1,110 @@
+"""Several runs side by side, each in a process of its own."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+
+from gbnlib import paper
+from gbnlib.experiments import store
+from gbnlib.experiments.config import RunConfig
+from gbnlib.experiments.planning import estimated_seconds
+from gbnlib.experiments.runner import Say, run
+
+
+def run_all(
+    configs: Sequence[RunConfig],
+    scale: str,
+    *,
+    jobs: int = 0,
+    force: bool = False,
+    say: Say = lambda line: None,
+    tick: Callable[[], None] = lambda: None,
+    **execution: object,
+) -> list[store.Run]:
+    """Train several runs side by side, longest first, each in a process with the threads that the scale fixes.
+
+    Parameters
+    ----------
+    configs : the runs; finished ones are only looked up.
+    scale : the scale whose rows say how many threads a run takes.
+    jobs : number of processes; 0 means as many as the cores hold.
+    force : train finished runs again.
+    say : gets a line a finished run.
+    tick : called about twice a second while runs train.
+    **execution : fields of `gbnlib.training.Execution`.
+
+    Returns
+    -------
+    The finished runs, in the order of `configs`. Ctrl-C stops all of them at a checkpoint.
+    """
+    missing = [config for config in dict.fromkeys(configs) if force or store.find(config) is None]
+    missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
+    if missing:
+        _run_missing(missing, scale, jobs or jobs_on(os.cpu_count() or 1, missing, scale), force, say, tick, execution)
+    return [found for config in configs if (found := store.find(config)) is not None]
+
+
+def jobs_on(cores: int, configs: Sequence[RunConfig], scale: str) -> int:
+    """How many of the runs fit side by side on some cores."""
+    threads = max(paper.protocol(config.network, scale).threads for config in configs)
+    return max(1, min(len(configs), cores // threads))
+
+
+def _run_missing(
+    configs: Sequence[RunConfig],
+    scale: str,
+    jobs: int,
+    force: bool,
+    say: Say,
+    tick: Callable[[], None],
+    execution: dict,
+) -> None:
+    """Hand the runs to a pool of processes and say what each came to."""
+    started = time.monotonic()
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pending: set[Future] = set()
+        for config in configs:
+            options = {"threads": paper.protocol(config.network, scale).threads, **execution}
+            pending.add(pool.submit(run, config, force=force, **options))
+        try:
+            while pending:
+                finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    line = describe(future.result())
+                    say(f"[{len(configs) - len(pending)}/{len(configs)}] {line}  ({time.monotonic() - started:.0f} s)")
+                tick()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def describe(run: store.Run) -> str:
+    """A finished run in one line."""
+    summary = run.done["summary"]
+    if run.status == "diverged":
+        return f"{run.config.id}  {run.config.method}: diverged after {summary['updates']:,} updates"
+    return (
+        f"{run.config.id}  {run.config.method}: validation error {summary['final_validation_error']:.2f} % after "
+        f"{summary['updates']:,} updates in {summary['seconds']:.1f} s"
+    )
+
+
+def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> float:
+    """Estimated time until all of `configs` are finished on this machine.
+
+    It starts from the speed the scale states and corrects it by what finished runs made here have taken.
+    """
+    unique = list(dict.fromkeys(configs))
+    missing = [config for config in unique if not store.is_done(config)]
+    if not missing:
+        return 0.0
+    taken = [(store.local_seconds(config), estimated_seconds(config, scale)) for config in unique]
+    known = [(seconds, estimate) for seconds, estimate in taken if seconds]
+    factor = sum(seconds for seconds, _ in known) / sum(estimate for _, estimate in known) if known else 1.0
+    times = [estimated_seconds(config, scale) * (1 - store.progress(config)[1]) for config in missing]
+    slots = jobs or jobs_on(os.cpu_count() or 1, missing, scale)
+    return factor * max(sum(times) / slots, *times)

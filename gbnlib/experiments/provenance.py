@@ -1,0 +1,80 @@
+"""Where a result comes from: hardware, versions, commit. No user, host, home or environment is recorded."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import gbnlib
+from gbnlib import data, files
+from gbnlib.experiments.config import ENGINE
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@cache
+def software() -> dict:
+    """Versions, and the commit of the code with a flag for changes that are not in it."""
+    return {
+        "gbnlib": gbnlib.__version__,
+        "engine": ENGINE,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+    }
+
+
+def hardware(device: str = "cpu") -> dict:
+    """Processor, its instruction set as PyTorch sees it, system, and the GPU if one is used."""
+    found = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": device,
+    }
+    if device.startswith("cuda"):
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def dataset(name: str) -> dict:
+    """Label and checksums of a data set."""
+    card = data.card(name)
+    return {"data": card.label, "data_sha256": card.files}
+
+
+def peak_memory_mb(device: str) -> float:
+    """Largest memory used so far, of the GPU if one is used, else of this process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _git(*arguments: str) -> str:
+    """What git says about the code, or nothing where it is not in a repository."""
+    try:
+        call = ["git", "-C", str(files.REPOSITORY), *arguments]
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _cpu_name() -> str:
+    """The name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

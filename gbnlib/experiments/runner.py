@@ -1,0 +1,216 @@
+"""Training a run from its config: resumes what was begun, waits for who trains it already, records what came out."""
+
+import hashlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import torch
+from filelock import Timeout
+
+from gbnlib import data, files
+from gbnlib.experiments import provenance, store
+from gbnlib.experiments.config import RunConfig
+from gbnlib.nn import build_network, convert_ghost_batchnorm
+from gbnlib.training import DistanceProbe, Execution, Training, load_checkpoint, save_checkpoint, train
+from gbnlib.training.loop import HISTORY_COLUMNS
+
+Say = Callable[[str], None]
+
+
+def run(config: RunConfig, *, force: bool = False, say: Say = lambda line: None, **execution: object) -> store.Run:
+    """The finished run of a config: found on disk, or trained now.
+
+    Parameters
+    ----------
+    config : what to train.
+    force : train again even if it is finished; the finished run is dropped first.
+    say : gets a line an evaluation, and one for anything unusual.
+    **execution : fields of `gbnlib.training.Execution` (device, threads, checkpoint_seconds).
+
+    Returns
+    -------
+    The run, "finished" or "diverged".
+
+    Raises
+    ------
+    Interrupted : SIGTERM or Ctrl-C came; the same call goes on from the checkpoint.
+    UsageError : data, device or folders are not as they must be; nothing is lost.
+    """
+    options = Execution(**execution)
+    if not force and (found := store.find(config)) is not None:
+        return found
+    with _locked(config, say):
+        if force:
+            files.remove_folder(store.folder(config))
+        elif (found := store.find(config)) is not None:
+            return found
+        return _train(config, options, say)
+
+
+@contextmanager
+def _locked(config: RunConfig, say: Say) -> Iterator[None]:
+    """Hold the run's lock, saying so when another process has it."""
+    lock = store.lock(config)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{config.id}: another process trains this run; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(config: RunConfig, options: Execution, say: Say) -> store.Run:
+    """Train a run from its checkpoint, or from its start."""
+    path = store.folder(config) / "checkpoint.pt"
+    state = load_checkpoint(path)
+    if state is not None:
+        options = Execution(**{**asdict(options), **state["extra"]["execution"]})
+    torch.set_num_threads(options.threads)
+    training = prepare(config, options.torch_device())
+    store.write_config(config)
+    if state is not None:
+        training.load_state_dict(state)
+        say(f"{config.id}: goes on after update {training.update:,} of {training.total_updates:,}")
+    _write_tables(config, training)
+    fixed = {"device": str(options.torch_device()), "threads": options.threads}
+
+    def report() -> None:
+        _write_tables(config, training)
+        say(_line(config, training))
+
+    with _stop_on_signals(training):
+        train(
+            training,
+            save=lambda: save_checkpoint(path, training, execution=fixed),
+            report=report,
+            save_seconds=options.checkpoint_seconds,
+        )
+    return _finish(config, training, fixed)
+
+
+def prepare(config: RunConfig, device: torch.device) -> Training:
+    """The training of a config at its start, on a device."""
+    dataset = data.load(config.dataset, files.data_root()).subset(config.train_size)
+    card = dataset.card
+    torch.manual_seed(config.seed)
+    model = build_network(config.network, card.classes, card.channels, card.image_size)
+    official_tail = config.remainder == "official"
+    if config.ghost_size:
+        remainder = "own" if official_tail else config.remainder
+        model = convert_ghost_batchnorm(model, config.ghost_size, remainder=remainder, running=config.running)
+    model = model.to(device)
+    regime = config.schedule()
+    augmented = config.augment == "official"
+    batches = data.Batches(
+        dataset.train_images.to(device),
+        dataset.train_labels.to(device),
+        config.batch_size,
+        config.seed,
+        mean=card.mean,
+        std=card.std,
+        pad=card.pad if augmented else 0,
+        flip=card.flip and augmented,
+    )
+    per_epoch = batches.updates_per_epoch
+    return Training(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=regime.phases[0].lr, momentum=0.9, fused=True),
+        regime=regime,
+        batches=batches,
+        validation=(dataset.validation_images.to(device), dataset.validation_labels.to(device)),
+        probe=DistanceProbe(model, regime.total_updates(per_epoch), per_epoch),
+        evaluate_every=config.evaluate_every,
+        clip_norm=config.clip_norm,
+        noise=config.noise,
+        tail_ghosts=config.batch_size // config.ghost_size if official_tail and config.ghost_size else 0,
+        precision=config.precision,
+    )
+
+
+@contextmanager
+def _stop_on_signals(training: Training) -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into a checkpoint after the update at hand; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: object) -> None:
+        training.stop = True
+        signal.signal(number, old[number])
+
+    try:
+        for number in old:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _write_tables(config: RunConfig, training: Training) -> None:
+    """Write history and distances as they are now."""
+    where = store.folder(config)
+    files.write_csv(where / "history.csv", HISTORY_COLUMNS, training.history)
+    files.write_csv(where / "distance.csv", DistanceProbe.columns, training.probe.rows)
+
+
+def _line(config: RunConfig, training: Training) -> str:
+    """One line of progress."""
+    update, epoch, lr, loss, error, _, validation_error = training.history[-1]
+    per_second = update * config.batch_size / max(training.seconds, 1e-9)
+    left = (training.total_updates - update) * training.seconds / update
+    return (
+        f"{config.id}  epoch {epoch}/{training.regime.epochs}  update {update:,}/{training.total_updates:,}  "
+        f"lr {lr:g}  loss {loss:.4f}  training error {error:.2f} %  validation error {validation_error:.2f} %  "
+        f"{per_second:,.0f} images/s  {left:.0f} s left"
+    )
+
+
+def _finish(config: RunConfig, training: Training, fixed: dict) -> store.Run:
+    """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
+    _write_tables(config, training)
+    images = len(training.batches.labels) * training.update / training.batches.updates_per_epoch
+    facts = {
+        **provenance.software(),
+        **provenance.hardware(fixed["device"]),
+        **provenance.dataset(config.dataset),
+        "threads": fixed["threads"],
+        "precision": config.precision,
+        "finished": provenance.now(),
+        "seconds": round(training.seconds, 2),
+        "images_per_second": round(images / training.seconds, 1),
+        "peak_memory_mb": round(provenance.peak_memory_mb(fixed["device"]), 1),
+    }
+    files.write_json(store.folder(config) / "provenance.json", facts)
+    store.write_done(config, training.status, _summary(training), weights_sha256(training.model))
+    (store.folder(config) / "checkpoint.pt").unlink(missing_ok=True)
+    run = store.find(config)
+    assert run is not None
+    return run
+
+
+def _summary(training: Training) -> dict:
+    """The numbers of a run that lists show; a run that diverged has no error."""
+    errors = [row[-1] for row in training.history] if training.status == "finished" else [None]
+    return {
+        "updates": training.update,
+        "seconds": round(training.seconds, 2),
+        "final_validation_error": errors[-1],
+        "best_validation_error": min(errors),
+    }
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """SHA-256 over all parameters and buffers of a model, in order."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""The one place that knows folders and how to write a file so that a kill never leaves half of it."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gbnlib.errors import UsageError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def results_root() -> Path:
+    """Folder of everything that is computed: `GBN_RESULTS`, by default `results/` in the repository."""
+    return Path(os.environ.get("GBN_RESULTS") or REPOSITORY / "results")
+
+
+def data_root() -> Path:
+    """Folder of the data sets: `GBN_DATA`, by default `data/` in the repository."""
+    return Path(os.environ.get("GBN_DATA") or REPOSITORY / "data")
+
+
+def reference_root() -> Path:
+    """Folder of the results that are committed with the code."""
+    return REPOSITORY / "results" / "reference"
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents; a `UsageError` says which one cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {path}: {error.strerror}. Choose a folder you may write to with GBN_RESULTS."
+        ) from error
+    return path
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, flush it to disk and rename it onto `path`.
+
+    Whatever happens inside, `path` holds either its old content or the whole new one. A disk that is full or
+    read-only raises a `UsageError` that names the file.
+    """
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        os.chmod(name, 0o644)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}. What was there before is kept.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON atomically; NaN is refused, so that any reader can open it."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a `UsageError` names a file that is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not readable JSON ({error}). Delete it, and it is made again.") from error
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows as CSV atomically; floats keep every bit (`repr`)."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Rename a damaged file or folder to `*.corrupt` (`*.corrupt2`, ...), say so on stderr, return the new path."""
+    target, count = path.with_name(path.name + ".corrupt"), 2
+    while target.exists():
+        target, count = path.with_name(f"{path.name}.corrupt{count}"), count + 1
+    os.replace(path, target)
+    print(f"{path.name}: {reason}; set aside as {target.name}", file=sys.stderr)
+    return target
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all below it, if it is there."""
+    if path.exists():
+        shutil.rmtree(path)

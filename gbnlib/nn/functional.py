@@ -1,0 +1,213 @@
+"""Ghost batch normalization as a function: how a batch is cut into ghosts, and what each of them does to it.
+
+A *ghost* is a run of consecutive samples that are normalised together, with their own mean and variance
+(Hoffer, Hubara & Soudry 2017, Algorithm 1).
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Remainder = Literal["own", "error"]
+Running = Literal["sequential", "mean"]
+
+
+def check_integer(name: str, value: int, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`, or raise an error that names it."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return operator.index(value)
+
+
+def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:
+    """Return `value` if it is one of `allowed`, or raise an error that lists them."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return value
+
+
+def ghost_sizes(
+    batch_size: int,
+    ghost_size: int,
+    *,
+    remainder: Remainder = "own",
+    values_per_sample: int = 1,
+    num_ghosts: int = 0,
+) -> list[int]:
+    """Cut a batch into ghosts of consecutive samples.
+
+    Parameters
+    ----------
+    batch_size : int
+        Samples in the batch, N. A batch without samples has no ghosts.
+    ghost_size : int
+        Samples of a ghost, at least 1.
+    remainder : {"own", "error"}, default "own"
+        What happens to the last ``N mod ghost_size`` samples. ``"own"``: they are a smaller last ghost; if it would
+        hold a single value per channel, which cannot be normalised, it joins the ghost before it. ``"error"``: a
+        batch that is not a multiple of `ghost_size` is refused.
+    values_per_sample : int, default 1
+        Values a sample holds per channel: 1 for ``(N, C)``, L for ``(N, C, L)``, H·W for ``(N, C, H, W)``.
+    num_ghosts : int, default 0
+        If positive, cut as the official code does, with ``torch.chunk(batch, num_ghosts)``: ghosts of
+        ``ceil(N / num_ghosts)`` samples, whatever `ghost_size` and `remainder` say (848 into 16: sixteen of 53). As
+        with ``torch.chunk`` there can be fewer ghosts than asked for. A last ghost with a single value per channel
+        joins the one before it, as with ``"own"``.
+
+    Returns
+    -------
+    list of int
+        The sizes in order; they add to `batch_size`.
+
+    Raises
+    ------
+    ValueError
+        For ``remainder="error"`` and a batch that is not a multiple of `ghost_size`; for values out of range.
+    TypeError
+        For sizes that are not integers.
+
+    Examples
+    --------
+    >>> ghost_sizes(100, 32)
+    [32, 32, 32, 4]
+    >>> ghost_sizes(97, 32)
+    [32, 32, 33]
+    >>> ghost_sizes(848, 128, num_ghosts=16) == [53] * 16
+    True
+    """
+    batch_size = check_integer("batch_size", batch_size, 0)
+    ghost_size = check_integer("ghost_size", ghost_size, 1)
+    check_choice("remainder", remainder, get_args(Remainder))
+    if check_integer("num_ghosts", num_ghosts, 0):
+        ghost_size, remainder = max(1, -(-batch_size // num_ghosts)), "own"
+    full, tail = divmod(batch_size, ghost_size)
+    if tail and remainder == "error":
+        raise ValueError(
+            f"a batch of {batch_size} samples is not a multiple of ghost_size {ghost_size} ({tail} left over): change "
+            "one of the two, drop the last partial batch, or use remainder='own'"
+        )
+    sizes = [ghost_size] * full + [tail] * (tail > 0)
+    if full and tail * values_per_sample == 1:
+        sizes[-2:] = [ghost_size + tail]
+    return sizes
+
+
+def ghost_batch_norm(
+    input: Tensor,
+    ghost_size: int,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = True,
+    momentum: float | Tensor = 0.1,
+    eps: float = 1e-5,
+    *,
+    remainder: Remainder = "own",
+    running: Running = "sequential",
+    num_ghosts: int = 0,
+) -> Tensor:
+    """Normalise each ghost of a batch with its own statistics.
+
+    In training, for the ghost B of a channel, ``y = weight · (x - mean(B)) / sqrt(var(B) + eps) + bias`` with the
+    biased variance (Hoffer et al. 2017, Algorithm 1). In evaluation this is plain batch normalization with the
+    running statistics, at any batch size. Do not use it to make a batch statistically larger: it only ever
+    normalises over fewer samples than plain batch normalization does.
+
+    Parameters
+    ----------
+    input : Tensor of shape (N, C, ...)
+        The batch. A batch without values passes through and changes no statistics, as in ``nn.BatchNorm*``.
+    ghost_size : int
+        Samples of a ghost; see `ghost_sizes` for the cut. A batch of at most `ghost_size` samples is one ghost.
+    running_mean, running_var : Tensor of shape (C,), optional
+        Running statistics, updated in place in training, both or neither; required in evaluation.
+    weight, bias : Tensor of shape (C,), optional
+        Scale and shift, shared by all ghosts.
+    training : bool, default True
+        Normalise with the statistics of the ghosts, and update the running ones.
+    momentum : float or 0-d Tensor, default 0.1
+        η, the share of the new value in a running statistic. A tensor needs ``running="mean"``.
+    eps : float, default 1e-5
+        Added to the variance, inside the root.
+    remainder : {"own", "error"}, default "own"
+        What happens to ``N mod ghost_size`` samples in training; see `ghost_sizes`.
+    running : {"sequential", "mean"}, default "sequential"
+        How K ghosts with means μ_1 … μ_K (and unbiased variances, likewise) change the running ones.
+        ``"sequential"``: ghost after ghost, ``μ ← (1 - η) μ + η μ_l``, which is what the official code does and adds
+        to ``(1 - η)^K μ + Σ_l η (1 - η)^(K - l) μ_l``. ``"mean"``: one such step with the mean over ghosts, weighted
+        by their sizes.
+    num_ghosts : int, default 0
+        If positive, the number of ghosts, in place of their size; see `ghost_sizes`.
+
+    Returns
+    -------
+    Tensor of shape (N, C, ...)
+        In the dtype and the memory layout that ``nn.BatchNorm*`` would give.
+
+    Raises
+    ------
+    ValueError
+        For a cut that is refused, for a ghost with one value per channel, for an unknown option. Whatever is raised,
+        the running statistics are as they were.
+    """
+    check_choice("running", running, get_args(Running))
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean and running_var belong together: give both or neither")
+    if not training or input.numel() == 0:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, 0.0, eps)
+    sizes = _normalizable_sizes(input, ghost_size, remainder, num_ghosts)
+    buffers = () if running_mean is None else (running_mean, running_var)
+    states, step = _states(buffers, len(sizes), momentum, running)
+    outputs = [
+        F.batch_norm(ghost, *(state or (None, None)), weight, bias, True, step, eps)
+        for ghost, state in zip(input.split(sizes), states, strict=True)
+    ]
+    output = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+    updated = [
+        values[-1] if running == "sequential" else _mean_step(buffer, values, sizes, momentum)
+        for buffer, values in zip(buffers, zip(*states, strict=True), strict=True)
+    ]
+    # Only now, when nothing can raise any more, do the caller's buffers change.
+    for buffer, value in zip(buffers, updated, strict=True):
+        buffer.copy_(value)
+    return output
+
+
+def _normalizable_sizes(input: Tensor, ghost_size: int, remainder: Remainder, num_ghosts: int) -> list[int]:
+    """Cut `input` into ghosts and refuse those that hold a single value per channel."""
+    values = math.prod(input.shape[2:])
+    sizes = ghost_sizes(
+        input.shape[0], ghost_size, remainder=remainder, values_per_sample=values, num_ghosts=num_ghosts
+    )
+    if min(sizes) * values == 1:
+        raise ValueError(
+            f"a ghost needs more than 1 value per channel in training, but input of shape {tuple(input.shape)} was cut "
+            f"into ghosts of {min(sizes)}: use a larger ghost_size or a larger batch"
+        )
+    return sizes
+
+
+def _states(
+    buffers: Sequence[Tensor], count: int, momentum: float | Tensor, running: Running
+) -> tuple[list[list[Tensor]], float | Tensor]:
+    """Make the running statistics that each ghost's native kernel writes to, and its momentum."""
+    if running == "sequential":
+        # One copy for all: the kernel moves it on, ghost after ghost.
+        return [[buffer.clone() for buffer in buffers]] * count, momentum
+    # A step of 1 leaves the ghost's own mean and unbiased variance.
+    return [[torch.zeros_like(buffer) for buffer in buffers] for _ in range(count)], 1.0
+
+
+def _mean_step(buffer: Tensor, values: Sequence[Tensor], sizes: list[int], momentum: float | Tensor) -> Tensor:
+    """Return `buffer` after one step towards the mean of `values`, weighted by `sizes`."""
+    total = sum(sizes)
+    mean = sum(value * (size / total) for value, size in zip(values, sizes, strict=True))
+    return (1 - momentum) * buffer + momentum * mean

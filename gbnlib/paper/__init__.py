@@ -1,0 +1,127 @@
+"""The paper as data: its protocol, its numbers, its claims with their criteria, and how much of it each scale runs."""
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+
+from gbnlib.errors import unknown
+
+METHODS = ("SB", "LB", "LB+LR", "LB+LR+GBN", "LB+LR+GBN+RA")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Speed(_Frozen):
+    """What estimates rest on: 10⁹ floating-point operations a second, and milliseconds an update besides."""
+
+    gflops: PositiveFloat
+    update_ms: PositiveFloat
+
+
+class Protocol(_Frozen):
+    """The protocol of one network, as the paper has it or as a scale reduces it."""
+
+    network: str
+    label: str
+    description: str
+    dataset: str
+    small_batch: PositiveInt
+    large_batch: PositiveInt
+    ghost_size: PositiveInt
+    epochs: PositiveInt
+    clip_norm: PositiveFloat
+    augment: Literal["official", "none"]
+    phases: tuple[dict[str, int | float], ...]
+    tags: dict[str, Literal["P", "C", "D", "R"]]
+    train_size: NonNegativeInt = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: PositiveInt = 1
+    speed: Speed = Speed(gflops=100.0, update_ms=5.0)
+
+
+class Scale(_Frozen):
+    """How much of the protocol a scale runs: rows replace protocol values, items say what is shown."""
+
+    name: str
+    summary: str
+    hardware: str
+    seeds: PositiveInt
+    rows: dict[str, dict[str, Any]]
+    items: dict[str, dict[str, Any]]
+
+
+class Claim(_Frozen):
+    """A claim of the paper; `criterion` is empty while no item judges it."""
+
+    id: str
+    statement: str
+    published: str
+    tag: str
+    criterion: str = ""
+    effect: str = ""
+    margin: float = 0.0
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    """One of the TOML files of this package."""
+    return tomllib.loads(resources.files("gbnlib.paper").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def scales() -> dict[str, Scale]:
+    """All scales by name, from the smallest to the largest."""
+    return {name: Scale(name=name, **entry) for name, entry in _read("scales").items()}
+
+
+def scale(name: str) -> Scale:
+    """One scale; an unknown name raises a `UsageError`."""
+    if name not in scales():
+        raise unknown("scale", name, scales())
+    return scales()[name]
+
+
+def protocol(network: str, scale_name: str = "paper") -> Protocol:
+    """The protocol of a network at a scale. Fewer epochs than the paper's are for the planner to fit the phases to."""
+    published = _read("protocol")
+    if network not in published:
+        raise unknown("network", network, published)
+    return Protocol(network=network, **{**published[network], **scale(scale_name).rows.get(network, {})})
+
+
+def paper_epochs(network: str) -> int:
+    """Epochs of the paper's own regime."""
+    return _read("protocol")[network]["epochs"]
+
+
+def published(item: str) -> dict[str, Any]:
+    """The paper's numbers of an item ("table1", "table2", "figure1"), or its title data ("paper")."""
+    return _read("published")[item]
+
+
+def claims() -> dict[str, Claim]:
+    """All claims by id, C1 first."""
+    return {name: Claim(id=name, **entry) for name, entry in _read("criteria").items() if name != "settings"}
+
+
+def confidence() -> float:
+    """Confidence level of every interval a verdict rests on."""
+    return _read("criteria")["settings"]["confidence"]
+
+
+def minimum_seeds() -> int:
+    """Seeds under which no verdict but "inconclusive" is given."""
+    return _read("criteria")["settings"]["minimum_seeds"]
+
+
+def deviations(item: str) -> list[dict[str, str]]:
+    """Where the suite departs from the paper or its code in an item, each with the reason."""
+    return [
+        {key: entry[key] for key in ("paper", "here", "why", "effect")}
+        for entry in _read("deviations").values()
+        if item in entry["items"]
+    ]

@@ -1,0 +1,321 @@
+"""Training regimes as data: which learning rate, momentum and weight decay hold at which update.
+
+A regime is written once, for the batch size it was tuned for, and adapted to another one by rules (Hoffer, Hubara &
+Soudry 2017): `Regime.scaled` changes the rates, `Regime.adapted` the epochs. Epochs are passes over the training
+data, updates are optimizer steps; both count from 0.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from numbers import Integral, Real
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+RULES: dict[str, Callable[[float], float]] = {"sqrt": math.sqrt, "linear": lambda ratio: ratio, "none": lambda _: 1.0}
+RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "lr": ("above 0 and finite", lambda lr: 0 < lr < math.inf),
+    "momentum": ("at least 0 and below 1", lambda momentum: 0 <= momentum < 1),
+    "weight_decay": ("at least 0 and finite", lambda weight_decay: 0 <= weight_decay < math.inf),
+}
+
+
+def _check_integer(name: str, value: int, minimum: int) -> None:
+    """Raise an error that names `value` unless it is an integer of at least `minimum`."""
+    if not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an optimizer is set to at one update.
+
+    The names are those of ``torch.optim.SGD``: learning rate, momentum factor, factor of the L2 penalty.
+    """
+
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Settings that begin at an epoch and stick until a later phase changes them; checked when made.
+
+    Parameters
+    ----------
+    epoch : int
+        The phase begins with the first update of this epoch; at least 0.
+    lr : float, optional
+        Learning rate, above 0 and finite. None: as before.
+    momentum : float, optional
+        Momentum factor, from 0 to below 1. None: as before, at first 0.
+    weight_decay : float, optional
+        L2 penalty, at least 0 and finite. None: as before, at first 0.
+    """
+
+    epoch: int
+    lr: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_integer("the epoch of a phase", self.epoch, 0)
+        for name, value in self.changes().items():
+            allowed, is_allowed = RANGES[name]
+            if not isinstance(value, Real):
+                raise TypeError(f"{name} must be a number {allowed}, got {value!r}")
+            if not is_allowed(value):
+                raise ValueError(f"{name} must be {allowed}, got {value}")
+
+    def changes(self) -> dict[str, float]:
+        """Return the settings that this phase changes, by name."""
+        return {name: getattr(self, name) for name in RANGES if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A whole training: phases, and where it ends; checked when made.
+
+    Parameters
+    ----------
+    phases : sequence of Phase
+        In the order of their epochs, without repeats; the first begins at epoch 0 and gives a rate. Phases at or
+        after `epochs` are allowed and do not occur. Kept as a tuple.
+    epochs : int
+        Number of epochs, at least 1.
+    warmup_epochs : int, default 0
+        Set by `with_warmup`.
+
+    Examples
+    --------
+    >>> regime = Regime((Phase(0, lr=0.1, momentum=0.9), Phase(2, lr=0.01)), epochs=3)
+    >>> regime.at(200, updates_per_epoch=100)
+    Settings(lr=0.01, momentum=0.9, weight_decay=0.0)
+    >>> regime.scaled(512, 128).adapted(512, 128).phases[1]
+    Phase(epoch=8, lr=0.02, momentum=None, weight_decay=None)
+    """
+
+    phases: Sequence[Phase]
+    epochs: int
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phases", tuple(self.phases))
+        _check_integer("epochs", self.epochs, 1)
+        _check_integer("warmup_epochs", self.warmup_epochs, 0)
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"a warm-up of {self.warmup_epochs} epochs does not fit into {self.epochs} epochs")
+        self._check_phases()
+
+    def _check_phases(self) -> None:
+        if not self.phases or not all(isinstance(phase, Phase) for phase in self.phases):
+            raise TypeError(f"phases must be one or more Phase(epoch, lr, ...), got {self.phases!r}")
+        if self.phases[0].epoch != 0 or self.phases[0].lr is None:
+            raise ValueError(f"the first phase must begin at epoch 0 and give lr, got {self.phases[0]}")
+        epochs = [phase.epoch for phase in self.phases]
+        if sorted(set(epochs)) != epochs:
+            raise ValueError(f"the epochs of the phases must increase, got {epochs}")
+
+    def scaled(self, batch_size: int, base_batch: int, rule: str = "sqrt") -> "Regime":
+        """Scale every rate to another batch size.
+
+        Parameters
+        ----------
+        batch_size, base_batch : int
+            Samples per update, now and where the regime was tuned.
+        rule : {"sqrt", "linear", "none"}, default "sqrt"
+            The factor on the rates, with r = `batch_size` / `base_batch`: √r keeps the covariance of the weight
+            increments (Hoffer et al. 2017, appendix A), r is the rule of Goyal et al. 2017, "none" keeps the rates.
+
+        Raises
+        ------
+        ValueError
+            For an unknown rule; after `with_warmup`.
+        """
+        if rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}")
+        self._check_change("scaled", batch_size, base_batch)
+        factor = RULES[rule](batch_size / base_batch)
+        phases = [phase if phase.lr is None else replace(phase, lr=phase.lr * factor) for phase in self.phases]
+        return replace(self, phases=phases)
+
+    def adapted(self, batch_size: int, base_batch: int) -> "Regime":
+        """Stretch the regime so that another batch size makes about as many updates in each phase.
+
+        Every milestone and the end are multiplied by `batch_size` / `base_batch` and rounded up, as in the official
+        code (regime adaptation, Hoffer et al. 2017).
+
+        Parameters
+        ----------
+        batch_size, base_batch : int
+            Samples per update, now and where the regime was tuned.
+
+        Raises
+        ------
+        ValueError
+            If a smaller `batch_size` makes milestones meet; after `with_warmup`.
+        """
+        self._check_change("adapted", batch_size, base_batch)
+        # Integers only: a float ratio could land just above a whole number, and be rounded up.
+        return self._moved(lambda epoch: -(-epoch * batch_size // base_batch))
+
+    def shortened(self, epochs: int) -> "Regime":
+        """Squeeze (or stretch) the regime into another number of epochs.
+
+        Parameters
+        ----------
+        epochs : int
+            The new number of epochs, at least 1. Milestones are multiplied by `epochs` / ``self.epochs`` and rounded
+            to the nearest epoch, halves up.
+
+        Raises
+        ------
+        ValueError
+            If there are too few epochs for every milestone to have its own; after `with_warmup`.
+        """
+        _check_integer("epochs", epochs, 1)
+        self._check_change("shortened")
+        return self._moved(lambda epoch: (2 * epoch * epochs + self.epochs) // (2 * self.epochs))
+
+    def with_warmup(self, epochs: int) -> "Regime":
+        """Raise the rate linearly over the first epochs (Goyal et al. 2017).
+
+        With W = `epochs` * `updates_per_epoch`, the rate of update u < W is (u + 1) / W times the rate of its phase:
+        from lr / W at the first update to lr at the last of the warm-up. A milestone inside it keeps its effect.
+
+        Parameters
+        ----------
+        epochs : int
+            Length of the warm-up, in epochs of the final regime: so this comes last, after `scaled`, `adapted` and
+            `shortened`. 0 means none.
+
+        Raises
+        ------
+        ValueError
+            If it is longer than the regime; if there is a warm-up already.
+        """
+        self._check_change("given a warm-up")
+        return replace(self, warmup_epochs=epochs)
+
+    def total_updates(self, updates_per_epoch: int) -> int:
+        """Return the number of updates of the whole regime."""
+        _check_integer("updates_per_epoch", updates_per_epoch, 1)
+        return self.epochs * updates_per_epoch
+
+    def at(self, update: int, updates_per_epoch: int) -> Settings:
+        """Return the settings of one update.
+
+        Parameters
+        ----------
+        update : int
+            From 0; a negative one is refused. A phase begins at update ``epoch * updates_per_epoch``. Updates past
+            the end have the settings of the last one.
+        updates_per_epoch : int
+            At least 1.
+        """
+        _check_integer("update", update, 0)
+        update = min(update, self.total_updates(updates_per_epoch) - 1)
+        values: dict[str, float] = {}
+        for phase in self.phases:
+            if phase.epoch * updates_per_epoch <= update:
+                values |= phase.changes()
+        warmup = self.warmup_epochs * updates_per_epoch
+        if update < warmup:
+            values["lr"] *= (update + 1) / warmup
+        return Settings(**values)
+
+    def scheduler(self, optimizer: Optimizer, updates_per_epoch: int) -> "RegimeScheduler":
+        """Make a scheduler that keeps `optimizer` at the settings of the current update; see `RegimeScheduler`."""
+        return RegimeScheduler(optimizer, self, updates_per_epoch)
+
+    def _check_change(self, change: str, *batch_sizes: int) -> None:
+        """Refuse a change after the warm-up, whose length is in final epochs, and batch sizes below 1."""
+        for batch_size in batch_sizes:
+            _check_integer("a batch size", batch_size, 1)
+        if self.warmup_epochs:
+            raise ValueError(f"a regime with warm-up cannot be {change}: call with_warmup last")
+
+    def _moved(self, move: Callable[[int], int]) -> "Regime":
+        """Move every milestone and the end, and refuse to lose a phase by that."""
+        phases = [replace(phase, epoch=move(phase.epoch)) for phase in self.phases]
+        epochs = [phase.epoch for phase in phases]
+        end = move(self.epochs)
+        occurring = sum(phase.epoch < self.epochs for phase in self.phases)
+        if len(set(epochs)) < len(epochs) or epochs[occurring - 1] >= end:
+            before = [phase.epoch for phase in self.phases]
+            raise ValueError(f"milestones {before} of {self.epochs} epochs meet as {epochs} of {end}: use more epochs")
+        return replace(self, phases=phases, epochs=end)
+
+
+def apply_settings(optimizer: Optimizer, settings: Settings) -> None:
+    """Set learning rate, momentum and weight decay of every parameter group of an optimizer.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        A rate that is a tensor (for capturable or compiled steps) is filled in place.
+    settings : Settings
+        What to set.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer lacks a setting that is not 0, as Adam lacks momentum. Nothing has been changed then.
+    """
+    values = asdict(settings)
+    for name, value in values.items():
+        if value and not all(name in group for group in optimizer.param_groups):
+            raise ValueError(f"{type(optimizer).__name__} has no {name}, but the regime sets it to {value}")
+    for group in optimizer.param_groups:
+        for name in values.keys() & group.keys():
+            if isinstance(group[name], torch.Tensor):
+                group[name].fill_(values[name])
+            else:
+                group[name] = values[name]
+
+
+class RegimeScheduler(LRScheduler):
+    """Keeps an optimizer at the settings of a regime; made by `Regime.scheduler`.
+
+    Making it sets those of update 0; call ``step()`` once after each ``optimizer.step()``. All parameter groups get
+    the same settings. ``state_dict()`` is plain numbers, without the regime; loading that of a scheduler with another
+    number of updates per epoch is refused.
+    """
+
+    def __init__(self, optimizer: Optimizer, regime: Regime, updates_per_epoch: int) -> None:
+        self.regime = regime
+        self.updates_per_epoch = updates_per_epoch
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        """Return the rate of the current update, for each parameter group."""
+        return [self.regime.at(self.last_epoch, self.updates_per_epoch).lr] * len(self.optimizer.param_groups)
+
+    def step(self, epoch: int | None = None) -> None:
+        """Move on by one update."""
+        super().step(epoch)
+        self._apply()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return where the scheduler is, as plain numbers."""
+        return {"update": self.last_epoch, "updates_per_epoch": self.updates_per_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go to where another scheduler was, and set the optimizer accordingly."""
+        if state_dict["updates_per_epoch"] != self.updates_per_epoch:
+            raise ValueError(
+                f"the saved scheduler made {state_dict['updates_per_epoch']} updates per epoch, this one makes "
+                f"{self.updates_per_epoch}: batch size or data have changed"
+            )
+        self.last_epoch = state_dict["update"]
+        self._step_count = self.last_epoch + 1
+        self._apply()
+
+    def _apply(self) -> None:
+        apply_settings(self.optimizer, self.regime.at(self.last_epoch, self.updates_per_epoch))
+        self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]

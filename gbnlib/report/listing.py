@@ -1,0 +1,100 @@
+"""The texts of `gbn plan`, `gbn status` and `gbn data check`."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from gbnlib import data, experiments, files, paper
+from gbnlib.experiments import RunConfig
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: "40 s", "4 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def configs_of(scale: str, item: str, seeds: int = 0) -> list[RunConfig]:
+    """The runs of one item, or of the whole scale when `item` is empty."""
+    return experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
+
+
+def plan_frame(configs: Sequence[RunConfig]) -> pd.DataFrame:
+    """A plan as a table: a row for each method, data set and batch size."""
+    rows = [
+        {
+            "network": config.network,
+            "data": config.dataset,
+            "method": config.method,
+            "batch": config.batch_size,
+            "ghost": config.ghost_size or "–",
+            "lr": f"{config.schedule().phases[0].lr:.3g}",
+            "epochs": config.schedule().epochs,
+            "updates": experiments.updates(config),
+            "finished": experiments.is_done(config),
+        }
+        for config in configs
+    ]
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        return frame
+    keys = [column for column in frame.columns if column != "finished"]
+    return frame.groupby(keys, sort=False)["finished"].agg(runs="size", finished="sum").reset_index()
+
+
+def plan_text(scale: str, item: str = "", seeds: int = 0) -> str:
+    """What a scale or an item needs, what is finished, and how long the rest takes."""
+    settings = paper.scale(scale)
+    lines = [f"Scale {scale}: {settings.summary}", f"Hardware it is made for: {settings.hardware}."]
+    for name in [item] if item else experiments.items_at(scale):
+        configs = configs_of(scale, name, seeds)
+        lines += ["", f"{name}: {summary_text(configs, scale)}"]
+        if configs:
+            lines.append(plan_frame(configs).to_string(index=False))
+    everything = list(dict.fromkeys(configs_of(scale, item, seeds)))
+    return "\n".join([*lines, "", f"In all, each run once: {summary_text(everything, scale)}"])
+
+
+def summary_text(configs: Sequence[RunConfig], scale: str) -> str:
+    """Runs, finished ones and the estimated time of the others, in one line."""
+    if not configs:
+        return "not run at this scale"
+    finished = sum(map(experiments.is_done, configs))
+    left = experiments.remaining_seconds(configs, scale)
+    estimate = f"about {duration(left)} to go" if left else "nothing to train"
+    return f"{len(configs)} runs, {finished} finished, {estimate}"
+
+
+def progress_text(scale: str) -> str:
+    """How far a scale is, short enough to stand in front of a line."""
+    configs = experiments.plan_scale(scale)
+    finished = sum(map(experiments.is_done, configs))
+    left = duration(experiments.remaining_seconds(configs, scale))
+    return f"[{finished}/{len(configs)}, {left} left]"
+
+
+def status_text(scale: str, item: str = "") -> str:
+    """Every run with its state and its share of updates done."""
+    rows = []
+    for config in dict.fromkeys(configs_of(scale, item)):
+        state, share = experiments.progress(config)
+        rows.append({"run": config.id, "method": config.method, "state": state, "done": f"{share:.0%}"})
+    if not rows:
+        return f"{item or 'Nothing'} is not run at scale {scale}."
+    counts = pd.Series([row["state"] for row in rows]).value_counts()
+    total = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{pd.DataFrame(rows).to_string(index=False)}\n\nScale {scale}: {total}."
+
+
+def data_text() -> str:
+    """Every data set: its state, and the scales that need it."""
+    needs: dict[str, list[str]] = {}
+    for scale in paper.scales():
+        for name in {config.dataset for config in experiments.plan_scale(scale)}:
+            needs.setdefault(name, []).append(scale)
+    rows = [
+        {"data set": name, "needed by": ", ".join(needs.get(name, [])) or "–", "state": data.check(name)}
+        for name in data.catalog()
+    ]
+    return f"Data root: {files.data_root()} (GBN_DATA)\n\n{pd.DataFrame(rows).to_string(index=False)}"

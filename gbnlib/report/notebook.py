@@ -1,0 +1,208 @@
+"""What every notebook does the same way: check parameters, get runs, save what it shows, say where it comes from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from gbnlib import analysis, data, experiments, files, paper
+from gbnlib.experiments import RunConfig, provenance
+from gbnlib.report import plots
+from gbnlib.report.items import Item, get_item
+from gbnlib.report.listing import duration, plan_frame, summary_text
+from gbnlib.report.parameters import Parameters, read_parameters
+
+#: Missing runs that take longer than this are trained only when the parameter `train` says so.
+PATIENCE_SECONDS = 600.0
+
+
+def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
+    """Check the calling notebook's parameters (`globals()`), set the theme, show the plan.
+
+    Raises
+    ------
+    UsageError : a parameter is unknown or wrong; nothing has been trained.
+    """
+    parameters = read_parameters(namespace)
+    plots.set_theme()
+    configs = experiments.plan(item, parameters.scale, parameters.seeds) if item in experiments.ITEMS else []
+    notebook = Notebook(get_item(item), parameters, configs)
+    notebook.show_plan()
+    return notebook
+
+
+@dataclass
+class Notebook:
+    """One executing notebook: its item, its parameters and its runs."""
+
+    item: Item
+    parameters: Parameters
+    configs: list[RunConfig]
+    runs: list[experiments.Run] = field(default_factory=list)
+
+    @property
+    def scale(self) -> str:
+        """Name of the scale."""
+        return self.parameters.scale
+
+    def show_plan(self) -> None:
+        """Show scale, data and planned runs."""
+        display(Markdown(f"**Scale {self.scale}.** {paper.scale(self.scale).summary}"))
+        if self.configs:
+            cards = [data.card(name) for name in dict.fromkeys(config.dataset for config in self.configs)]
+            display(
+                Markdown("  \n".join(f"**Data: {card.label}.** {card.note} Source: {card.source}." for card in cards))
+            )
+            self._show(plan_frame(self.configs), "Runs of this notebook, and how many of them are finished.")
+        elif self.item.name in experiments.ITEMS:
+            display(Markdown(f"This scale runs nothing for {self.item.title!r}."))
+
+    def show_deviations(self) -> None:
+        """Show where the suite departs from the paper or its code in this item."""
+        self._show(pd.DataFrame(paper.deviations(self.item.name)), "Deviations: the paper or its code, here, and why.")
+
+    def say(self, text: str) -> None:
+        """Show a paragraph."""
+        display(Markdown(text))
+
+    def _show(self, table: pd.DataFrame, caption: str) -> None:
+        """Show a table under ids that do not change from one execution to the next."""
+        style = table.style.hide(axis="index").set_caption(caption)
+        display(style.set_uuid(caption[:12].replace(" ", "-")))
+
+    def compute(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Train what is missing and allowed; the tidy frames (history, distance) of all finished runs.
+
+        Missing runs that would take longer than `PATIENCE_SECONDS` are trained only when `train` is true.
+        """
+        wait = experiments.remaining_seconds(self.configs, self.scale)
+        forced = self.parameters.force and self.configs
+        if forced or (wait and (self.parameters.train or wait <= PATIENCE_SECONDS)):
+            self._train()
+        self.runs = [run for config in self.configs if (run := experiments.find(config)) is not None]
+        if len(self.runs) < len(self.configs):
+            left = duration(experiments.remaining_seconds(self.configs, self.scale))
+            print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
+        return experiments.load_runs(self.configs)
+
+    def _train(self) -> None:
+        """Train with one line of output that is updated in place, and cleared at the end."""
+        line = display(Markdown("training …"), display_id=True)
+
+        def tick() -> None:
+            line.update(Markdown(f"training … {summary_text(self.configs, self.scale)}"))
+
+        options = {"force": self.parameters.force, "device": self.parameters.device}
+        experiments.run_all(self.configs, self.scale, tick=tick, **options)
+        line.update(Markdown(""))
+
+    def check(self, history: pd.DataFrame) -> None:
+        """Say what is complete, what is missing and what diverged; assert what must never be false."""
+        diverged = [run.config.id for run in self.runs if run.status == "diverged"]
+        older = [run.config.id for run in self.runs if run.origin == "older engine"]
+        print(f"{len(self.runs)} of {len(self.configs)} runs finished, {len(diverged)} of them diverged.")
+        for name, ids in (("diverged", diverged), ("made by an older engine", older)):
+            for run_id in ids:
+                print(f"  {name}: {run_id}")
+        assert len(history) == 0 or history.run.nunique() == len(self.runs)
+        assert not history.duplicated(["run", "update"]).any() if len(history) else True
+
+    def save_figure(self, figure: Figure, name: str, caption: str, alt: str) -> None:
+        """Save a figure as PNG and SVG with its caption and alt text, and show it."""
+        folder = files.make_folder(self._folder("figures"))
+        for ending in ("png", "svg"):
+            with files.atomic(folder / f"{name}.{ending}") as path:
+                figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
+        described = {"name": name, "item": self.item.name, "caption": caption, "alt": alt}
+        files.write_json(folder / f"{name}.json", described)
+        plt.close(figure)
+        display(figure, metadata={"image/png": {"alt": alt}})
+        display(Markdown(f"*{caption}*"))
+
+    def save_table(self, table: pd.DataFrame, name: str, caption: str, digits: int = 2) -> None:
+        """Save a table as CSV (full precision) and Markdown (rounded) with its caption, and show it."""
+        folder = files.make_folder(self._folder("tables"))
+        shown = table.map(partial(_cell, digits=digits))
+        files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
+        files.write_text(folder / f"{name}.md", shown.to_markdown(index=False, disable_numparse=True) + "\n")
+        files.write_json(folder / f"{name}.json", {"name": name, "item": self.item.name, "caption": caption})
+        self._show(shown, caption)
+
+    def verdict(self, history: pd.DataFrame) -> None:
+        """Judge the item's claims, save the verdicts and show them as cards."""
+        verdicts = [
+            analysis.judge(claim, history, item=self.item.name, scale=self.scale, network=network)
+            for claim in self.item.claims
+            for network in dict.fromkeys(config.network for config in self.configs)
+        ]
+        analysis.write_verdicts(verdicts, self.scale)
+        for verdict in verdicts:
+            display(Markdown(_verdict_text(verdict)))
+        if not verdicts:
+            display(Markdown(f"**{', '.join(self.item.claims)}: not tested at this scale.**"))
+
+    def footer(self) -> None:
+        """Record what the item rests on for the report, and show where the numbers come from."""
+        facts = {**provenance.software(), **provenance.hardware()}
+        files.write_json(self._folder("items") / f"{self.item.name}.json", self._record(facts))
+        seconds = sum(run.done["summary"]["seconds"] for run in self.runs)
+        origins = pd.Series([run.origin for run in self.runs]).value_counts()
+        runs = ", ".join(f"{count} {origin}" for origin, count in origins.items())
+        rows = [("scale", self.scale), ("runs", f"{len(self.runs)} of {len(self.configs)} ({runs or 'none'})")]
+        rows += [("training time", duration(seconds))] if self.runs else []
+        rows += [
+            (name, facts[name]) for name in ("gbnlib", "engine", "torch", "python", "cpu", "cpu_capability", "commit")
+        ]
+        self._show(pd.DataFrame(rows, columns=["of", "is"]), "Where these results come from.")
+
+    def _record(self, facts: dict) -> dict:
+        """The item's entry for the report."""
+        return {
+            "item": self.item.name,
+            "notebook": self.item.notebook,
+            "title": self.item.title,
+            "finding": self.item.finding,
+            "scale": self.scale,
+            "scale_summary": paper.scale(self.scale).summary,
+            "networks": list(dict.fromkeys(paper.protocol(c.network, self.scale).label for c in self.configs)),
+            "datasets": list(dict.fromkeys(data.card(config.dataset).label for config in self.configs)),
+            "claims": list(self.item.claims),
+            "planned": len(self.configs),
+            "finished": len(self.runs),
+            "diverged": sum(run.status == "diverged" for run in self.runs),
+            "reference": sum(run.origin != "local" for run in self.runs),
+            "seeds": len({run.config.seed for run in self.runs}),
+            "training_seconds": sum(run.done["summary"]["seconds"] for run in self.runs),
+            "command": f"papermill notebooks/{self.item.notebook}.ipynb out.ipynb -p scale {self.scale}",
+            "limits": list(self.item.limits),
+            "provenance": facts,
+        }
+
+    def _folder(self, kind: str) -> Path:
+        """Where this scale's figures, tables or item records lie."""
+        return files.results_root() / self.scale / kind
+
+
+def _cell(value: object, digits: int) -> str:
+    """A value as a table shows it: a missing number is a dash."""
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.{digits}f}"
+    return str(value)
+
+
+def _verdict_text(verdict: analysis.Verdict) -> str:
+    """A verdict as a card in Markdown."""
+    where = f"{verdict.network_label} on {verdict.dataset_label}, scale {verdict.scale}"
+    lines = [
+        f"> **{verdict.claim}: {verdict.verdict}** ({where})",
+        f"> {verdict.statement}.",
+        f"> *Evidence.* {verdict.evidence}.",
+        f"> *Criterion.* {verdict.criterion}",
+        f"> *In the paper* [{verdict.tag}]: {verdict.published}.",
+    ]
+    return "  \n".join(lines)

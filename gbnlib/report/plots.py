@@ -1,0 +1,160 @@
+"""Plots: a tidy frame in, axes out. One colour, marker and line style per batch size and per method, everywhere."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from gbnlib import analysis, paper
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+_DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)))
+_BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+
+
+def set_theme() -> None:
+    """The look of every figure."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    plt.rcParams.update(
+        {
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+            "savefig.dpi": 160,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.35,
+            "legend.frameon": False,
+            "svg.hashsalt": "gbnlib",
+        }
+    )
+
+
+def batch_style(batch_size: int) -> dict:
+    """Colour, marker and line style of a batch size, from light to dark so that the order shows in grey."""
+    palette = sns.color_palette("viridis_r", len(_BATCH_SIZES) + 1)[1:]
+    return _style(_BATCH_SIZES.index(batch_size) if batch_size in _BATCH_SIZES else 0, palette)
+
+
+def method_style(method: str) -> dict:
+    """Colour, marker and line style of a method of Table 1."""
+    return _style(paper.METHODS.index(method), sns.color_palette("colorblind"))
+
+
+def _style(position: int, palette: Sequence) -> dict:
+    """The style at a position."""
+    return {
+        "color": palette[position % len(palette)],
+        "marker": _MARKERS[position % len(_MARKERS)],
+        "linestyle": _DASHES[position % len(_DASHES)],
+    }
+
+
+def error_curves(
+    history: pd.DataFrame, *, which: str = "validation_error", x: str = "epoch", ax: Axes | None = None
+) -> Axes:
+    """Error against epochs or updates, a curve a batch size.
+
+    Parameters
+    ----------
+    history : tidy history frame.
+    which : "validation_error" or "training_error", in %.
+    x : "epoch" or "update".
+    ax : axes to draw on; None makes new ones.
+
+    Returns
+    -------
+    The axes. From three seeds on, a line is the mean and the band its 95 % t interval; below, each run is a line.
+    """
+    ax = ax or plt.subplots()[1]
+    for batch_size, runs in history.groupby("batch_size") if len(history) else ():
+        _curve(runs, x, which, batch_style(batch_size), f"{batch_size}", ax)
+    ax.set(xlabel=_AXIS[x], ylabel=_AXIS[which])
+    if len(history):
+        ax.legend(title="batch size", ncols=2)
+    else:
+        _say_empty(ax)
+    return ax
+
+
+def _curve(runs: pd.DataFrame, x: str, y: str, style: dict, label: str, ax: Axes) -> None:
+    """The mean with its band, or the runs themselves under three seeds."""
+    wide = runs.pivot(index=x, columns="seed", values=y)
+    if wide.shape[1] < paper.minimum_seeds():
+        for position, seed in enumerate(wide):
+            ax.plot(wide.index, wide[seed], label=label if position == 0 else None, markersize=5, **style)
+        return
+    intervals = [analysis.mean(row.dropna(), paper.confidence()) for _, row in wide.iterrows()]
+    ax.plot(wide.index, [each.estimate for each in intervals], label=label, markersize=5, **style)
+    ends = [[each.low for each in intervals], [each.high for each in intervals]]
+    ax.fill_between(wide.index, *ends, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Final validation error against batch size: every run, means with t intervals, and the paper's points.
+
+    Returns the axes; the paper's curve is of another network and data set, and is labelled so.
+    """
+    ax = ax or plt.subplots()[1]
+    published = paper.published("figure1")
+    label = f"paper: {published['label']}, {published['dataset_label']} (digitised)"
+    ax.plot(published["batch_sizes"], published["validation_error"], "x--", color="0.45", label=label)
+    table = analysis.outcomes(history)
+    for batch_size, runs in table.groupby("batch_size"):
+        style = batch_style(batch_size) | {"linestyle": ""}
+        ax.plot(runs.batch_size, runs.final_error, alpha=0.35, markersize=5, **style)
+        _with_bar(ax, batch_size, analysis.mean(runs.final_error.dropna(), paper.confidence()), style)
+    ax.set_xscale("log", base=2)
+    sizes = sorted({*published["batch_sizes"], *table.batch_size})
+    ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
+    ax.set(xlabel="batch size (log scale)", ylabel="final validation error (%)")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, network: str, *, ax: Axes | None = None) -> Axes:
+    """Final accuracy of the five methods of one row: the paper's numbers, our runs, our means with t intervals.
+
+    `table` is what `analysis.compare_with_paper` gives, `network` the label of the row in it.
+    """
+    ax = ax or plt.subplots()[1]
+    rows = table[table.network == network].reset_index(drop=True)
+    runs = analysis.outcomes(history)
+    ax.plot(rows.index, rows.paper, "x", color="0.35", markersize=9, label=f"paper ({rows.paper_data[0]})")
+    for position, row in rows.iterrows():
+        style = method_style(row.method) | {"linestyle": ""}
+        own = 100 - runs[runs.method == row.method].final_error
+        ax.plot([position + 0.18] * len(own), own, alpha=0.35, markersize=5, **style)
+        _with_bar(ax, position + 0.18, analysis.mean(own.dropna(), paper.confidence()), style)
+    ax.plot([], [], "o", color="0.2", label=f"here ({rows.data[0]})")
+    ax.set_xticks(
+        rows.index,
+        [
+            method.replace("LB+LR+GBN+RA", "LB+LR\n+GBN+RA").replace("LB+LR+GBN", "LB+LR\n+GBN")
+            for method in rows.method
+        ],
+    )
+    ax.set(ylabel="final validation accuracy (%)")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def _with_bar(ax: Axes, x: float, interval: analysis.Interval, style: dict) -> None:
+    """A mean with its interval, if it has one."""
+    if interval.n[0] >= paper.minimum_seeds():
+        ax.errorbar(x, interval.estimate, yerr=interval.half_width, capsize=4, markersize=8, **style)
+
+
+def _say_empty(ax: Axes) -> None:
+    """Say on the axes that there is nothing to show."""
+    ax.text(0.5, 0.5, "no finished runs at this scale", ha="center", va="center", transform=ax.transAxes)
+
+
+_AXIS = {
+    "epoch": "epochs",
+    "update": "updates",
+    "training_error": "training error (%)",
+    "validation_error": "validation error (%)",
+}

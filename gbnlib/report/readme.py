@@ -1,0 +1,72 @@
+"""The numbers in README.md: `python -m gbnlib.report.readme` writes them anew from the files they come from.
+
+A block of README.md between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; a test compares.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from gbnlib import experiments, files, paper
+from gbnlib.report.listing import duration
+
+README = files.REPOSITORY / "README.md"
+_BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+
+def rendered(text: str) -> str:
+    """README's text with every generated block made anew."""
+    return _BLOCK.sub(lambda match: f"{match[1]}{_BLOCKS[match[2]]()}\n{match[3]}", text)
+
+
+def measured() -> dict:
+    """What `benchmarks/reproduce.py` measured last."""
+    return files.read_json(files.reference_root() / "benchmarks" / "reproduce.json")
+
+
+def _scales() -> str:
+    """A row a scale: what it runs, runs, training time by the plan, hardware."""
+    rows = []
+    for scale in paper.scales().values():
+        configs = experiments.plan_scale(scale.name)
+        slots = experiments.jobs_on(2, configs, scale.name)
+        seconds = sum(experiments.estimated_seconds(config, scale.name) for config in configs) / slots
+        row = {"scale": f"`{scale.name}`", "what it runs": scale.summary, "runs": len(configs)}
+        rows.append({**row, "training, estimated": duration(seconds), "hardware": scale.hardware})
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def _times() -> str:
+    """How long the commands took, and on what."""
+    facts = measured()
+    rows = [
+        ("`make reproduce`, the first time after set-up", duration(facts["first_seconds"])),
+        ("`make reproduce` again, nothing to train", duration(facts["again_seconds"])),
+    ]
+    table = pd.DataFrame(rows, columns=["command", "measured"]).to_markdown(index=False)
+    where = f"{facts['cores']} cores of {facts['cpu']} ({facts['cpu_capability']}), PyTorch {facts['torch']}"
+    return f"{table}\n\nMeasured on {where}, by `benchmarks/reproduce.py`."
+
+
+def _row() -> str:
+    """The F1 row as the quick scale found it, and its verdicts."""
+    facts = measured()
+    columns = {"method": "method", "paper": "paper (MNIST)", "ours": "here", "low": "low", "high": "high", "n": "seeds"}
+    table = pd.DataFrame(facts["table1"])[list(columns)].rename(columns=columns)
+    verdicts = [f"- {each['claim']}: **{each['verdict']}**. {each['evidence']}." for each in facts["verdicts"]]
+    rounded = table.to_markdown(index=False, floatfmt=".2f")
+    return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *verdicts])
+
+
+_BLOCKS: dict[str, Callable[[], str]] = {"scales": _scales, "times": _times, "row": _row}
+
+
+def main(path: Path = README) -> None:
+    """Write README.md anew."""
+    files.write_text(path, rendered(path.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

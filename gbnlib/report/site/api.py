@@ -1,0 +1,54 @@
+"""Write the pages of the public API, from the docstrings of what can be imported."""
+
+import importlib
+import logging
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from gbnlib.report.site.pages import environment
+
+
+class OutsideDocstrings(logging.Filter):
+    """Let through the warnings that are not about the markup of a docstring.
+
+    ``-W`` is for the pages of the report; a slip in a docstring is a matter for whoever edits that module, and must
+    not keep somebody who trained for a day from the results.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "docstring of" not in str(getattr(record, "location", ""))
+
+
+def ignore_docstring_markup() -> None:
+    """Set the filter before Sphinx counts a warning, which its own filters do."""
+    for handler in logging.getLogger("sphinx").handlers:
+        handler.filters.insert(0, OutsideDocstrings())
+
+
+def write_pages(folder: Path, names: tuple[str, ...]) -> None:
+    """Write a page for each module that can be imported, and the index of them."""
+    folder.mkdir()
+    modules = [module for module in map(_import, names) if module]
+    for module in modules:
+        page = environment().get_template("module.md.j2").render(name=module.__name__, parts=_parts(module))
+        (folder / f"{module.__name__}.md").write_text(page, encoding="utf-8")
+    index = environment().get_template("api.md.j2").render(modules=modules)
+    (folder / "index.md").write_text(index, encoding="utf-8")
+
+
+def _import(name: str) -> ModuleType | None:
+    """Import a module; one that lacks an optional part of the suite gets no page."""
+    try:
+        return importlib.import_module(name)
+    except Exception:
+        return None
+
+
+def _parts(module: ModuleType) -> list[str]:
+    """Return what to document: a package that says what it exports, or else its public modules."""
+    if hasattr(module, "__all__") or not hasattr(module, "__path__"):
+        return [module.__name__]
+    names = [info.name for info in pkgutil.iter_modules(module.__path__) if not info.name.startswith("_")]
+    found = map(_import, (f"{module.__name__}.{name}" for name in names))
+    return [module.__name__, *(part.__name__ for part in found if part)]

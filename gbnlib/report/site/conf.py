@@ -1,0 +1,98 @@
+"""Sphinx configuration of the report. It reads and shows; nothing is executed, nothing comes from the network."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from gbnlib.report.site import api
+
+HERE = Path(__file__).parent
+SCALE = json.loads((HERE / "report.json").read_text(encoding="utf-8"))["scale"]
+
+# Reading notebooks imports jsonschema, which spends seconds on a grammar for international URLs, unless it is absent.
+sys.modules.setdefault("rfc3987_syntax", None)
+
+project = "Train longer, generalize better: a reproduction"
+html_title = f"Train longer, generalize better: reproduction, scale {SCALE}"
+language = "en"
+extensions = [
+    "myst_nb",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+]
+exclude_patterns = ["files", "layout", "static"]
+templates_path = ["layout"]
+
+# Pages and notebooks
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # the default loads RequireJS and a widget manager from a CDN
+nb_code_prompt_show = "Show the code"
+nb_code_prompt_hide = "Hide the code"
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = [
+    "myst.xref_missing",  # a notebook may name one that this scale does not run: the words stay, the link goes
+    "mystnb.unknown_mime_type",  # every output also has a plain-text form
+    "ref.python",  # a name exported by two packages is documented in both
+]
+
+# API pages
+API = tuple(f"gbnlib.{part}" for part in ("nn", "regimes", "data", "training", "experiments", "analysis", "paper"))
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_google_docstring = False
+python_maximum_signature_line_length = 90
+
+# Look
+html_theme = "pydata_sphinx_theme"
+html_static_path = ["static"]
+html_css_files = ["report.css"]
+html_js_files = ["print.js"]
+html_copy_source = False
+html_use_index = False
+html_domain_indices = False
+html_show_search_summary = False  # it fetches pages, which browsers refuse for a report opened from disk
+html_sidebars = {"index": [], "guide": []}
+html_context = {"default_mode": "auto"}
+html_theme_options = {
+    "logo": {"text": f"Train longer, generalize better · {SCALE}"},
+    "navbar_align": "left",
+    "navigation_with_keys": True,
+    "search_bar_text": "Search the report",
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+    "footer_start": ["colophon"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+
+# MathJax: of the 24 MB of the offline package, the report needs one script and its fonts. Its menu would load the rest.
+MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+MATHJAX_FILES = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
+mathjax_path = "mathjax/tex-chtml.js"
+mathjax3_config = {"options": {"enableMenu": False}}
+
+
+def setup(app):
+    """Write the API pages before the sources are read; copy MathJax after the pages are written."""
+    api.ignore_docstring_markup()
+    app.connect("builder-inited", lambda app: api.write_pages(Path(app.srcdir) / "api", API))
+    app.connect("build-finished", copy_mathjax)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def copy_mathjax(app, failure):
+    """Copy what the equations need into the built report."""
+    for name in MATHJAX_FILES if failure is None else ():
+        target = Path(app.outdir) / "_static" / "mathjax" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (MATHJAX / name).is_dir() else shutil.copyfile
+        copy(MATHJAX / name, target)

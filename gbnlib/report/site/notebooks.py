@@ -1,0 +1,83 @@
+"""Turn an executed notebook into a page: code folded, alt text on pictures, traces of the tools gone.
+
+A notebook is handled as the JSON that it is: importing nbformat takes longer than all that is done here.
+"""
+
+from pathlib import Path
+
+from gbnlib.files import read_json
+from gbnlib.report.site.contents import Item
+
+PARAMETER_TAGS = {"parameters", "injected-parameters"}
+ERROR_NOTICE = "papermill-error-cell-tag"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+def read_notebook(path: Path) -> dict:
+    """Read a notebook (format 4), with the source of each cell as one string."""
+    notebook = read_json(path)
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"])
+    return notebook
+
+
+def first_error(notebook: dict) -> str:
+    """Return the error at which the notebook stopped, as ``Name: message``, or ''."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            if output["output_type"] == "error":
+                return f"{output['ename']}: {output['evalue']}"
+    return ""
+
+
+def parameters(notebook: dict) -> dict[str, object]:
+    """Return the parameters papermill was given."""
+    return notebook["metadata"].get("papermill", {}).get("parameters", {})
+
+
+def as_page(notebook: dict, item: Item, note: str) -> dict:
+    """Return the notebook as the report shows it, with ``note`` below its first heading."""
+    kept = [cell for cell in notebook["cells"] if cell["source"].strip() and ERROR_NOTICE not in _tags(cell)]
+    cells = [_code(cell) if cell["cell_type"] == "code" else _text(cell["source"]) for cell in kept]
+    suffix = "" if item.only_text else " (notebook)"
+    cells = _with_head(cells, item.title, suffix, note)
+    return {"nbformat": 4, "nbformat_minor": 4, "metadata": PYTHON, "cells": cells}
+
+
+def _tags(cell: dict) -> set[str]:
+    return set(cell["metadata"].get("tags", ()))
+
+
+def _text(source: str) -> dict:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def _code(cell: dict) -> dict:
+    tag = "remove-input" if _tags(cell) & PARAMETER_TAGS else "hide-input"
+    outputs = [output for output in cell["outputs"] if _visible(output)]
+    metadata = {"tags": [tag], "mystnb": {"image": {"alt": _alt(outputs)}}}
+    return {**cell, "metadata": metadata, "outputs": outputs, "execution_count": None}
+
+
+def _visible(output: dict) -> bool:
+    """Tell whether there is anything to see: not in a widget, nor in a progress line that was cleared at the end."""
+    data = output.get("data", {})
+    return WIDGET not in data and bool("".join(data.get("text/markdown", "something")).strip())
+
+
+def _alt(outputs: list[dict]) -> str:
+    """Return the alt text that ``save_figure`` leaves in the metadata of its output; MyST-NB looks for it elsewhere."""
+    given = (image.get("alt") for output in outputs for image in output.get("metadata", {}).values())
+    return next(filter(None, given), "Picture drawn by the code of this cell")
+
+
+def _with_head(cells: list[dict], title: str, suffix: str, note: str) -> list[dict]:
+    """Put the note below the first heading; a notebook that starts without one gets its item's title.
+
+    The suffix tells the notebook's page from that of its results, which has the same title, in a list of both.
+    """
+    heading, _, rest = cells[0]["source"].lstrip().partition("\n") if cells else ("", "", "")
+    if cells and cells[0]["cell_type"] == "markdown" and heading.startswith("# "):
+        return [_text(f"{heading}{suffix}\n\n{note}\n\n{rest}"), *cells[1:]]
+    return [_text(f"# {title}{suffix}\n\n{note}"), *cells]

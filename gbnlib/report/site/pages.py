@@ -1,0 +1,165 @@
+"""Write the Sphinx sources of one report: the pages, and beside them what they show and offer for download."""
+
+import json
+import re
+import shutil
+import string
+from collections import Counter
+from pathlib import Path
+
+import jinja2
+
+from gbnlib import paper
+from gbnlib.report.site import notebooks
+from gbnlib.report.site.contents import VERDICTS, Contents, Exhibit, Item, Verdict, claim_order
+
+SITE = Path(__file__).parent
+PUNCTUATION = re.compile(f"([{re.escape(string.punctuation)}])")
+
+
+def write_source(contents: Contents, source: Path) -> None:
+    """Fill the folder ``source`` with everything Sphinx needs."""
+    source.mkdir(parents=True)
+    for name in ("conf.py", "layout", "static"):
+        copy = shutil.copytree if (SITE / name).is_dir() else shutil.copy
+        copy(SITE / name, source / name)
+    _write(source / "report.json", json.dumps({"scale": contents.scale}))
+    render = _renderer(contents)
+    for page in ("index", "guide", "items/index", "notebooks/index"):
+        _write(source / f"{page}.md", render(page, summary=_summary(contents)))
+    for item in contents.items:
+        _write_item(item, source, render)
+
+
+def _write_item(item: Item, source: Path, render) -> None:
+    """Write the page of an item, the page of its notebook and the files both link to."""
+    for exhibit in (*item.figures, *item.tables):
+        for file in exhibit.files.values():
+            _copy(file, source)
+    notebook = notebooks.read_notebook(item.executed) if item.executed else None
+    error = notebooks.first_error(notebook) if notebook else ""
+    if not item.only_text:
+        _write(source / f"items/{item.slug}.md", render("item", item=item, error=error))
+    if notebook:
+        _copy(item.executed, source)
+        note = render("note", item=item, error=error, parameters=notebooks.parameters(notebook))
+        page = notebooks.as_page(notebook, item, note)
+        _write(source / f"notebooks/{item.slug}.ipynb", json.dumps(page))
+
+
+def _summary(contents: Contents) -> dict:
+    """Count what the front page says: claims judged and not, verdicts by kind, what is unfinished, the data."""
+    judged = [verdict for verdict in contents.verdicts if verdict.tested]
+    named = {*paper.claims(), *(verdict.claim for verdict in contents.verdicts)}
+    tested = {verdict.claim for verdict in judged}
+    return {
+        "judged": judged,
+        "claims": sorted(named, key=claim_order),
+        "tested": sorted(tested, key=claim_order),
+        "untested": sorted(named - tested, key=claim_order),
+        "by_kind": [(kind, [v for v in judged if v.verdict == kind]) for kind in _kinds(judged)],
+        "unfinished": [item for item in contents.items if item.finished < item.planned],
+        "datasets": sorted({name for item in contents.items for name in item.datasets}),
+        "scales": sorted({item.scale_summary for item in contents.items if item.planned and item.scale_summary}),
+    }
+
+
+def _kinds(verdicts: list[Verdict]) -> list[str]:
+    """Return the kinds of verdict that occur, the known ones first and in their own order."""
+    found = {verdict.verdict for verdict in verdicts}
+    return [kind for kind in VERDICTS if kind in found] + sorted(found.difference(VERDICTS))
+
+
+def _tally(item: Item) -> list[tuple[str, str, int]]:
+    """Return (claim, verdict, how often) of an item; a claim without any verdict has the verdict ''."""
+    counts = Counter((verdict.claim, verdict.verdict) for verdict in item.verdicts)
+    missing = set(item.claims) - {claim for claim, _ in counts}
+    tally = [(claim, kind, count) for (claim, kind), count in counts.items()]
+    return sorted(tally + [(claim, "", 1) for claim in missing], key=lambda entry: (claim_order(entry[0]), entry[1]))
+
+
+def _downloads(item: Item) -> list[tuple[str, Exhibit]]:
+    """Return (folder, exhibit) for every figure and table with a file to offer."""
+    exhibits = [("figures", figure) for figure in item.figures] + [("tables", table) for table in item.tables]
+    return [(folder, exhibit) for folder, exhibit in exhibits if set(exhibit.files) - {"md"}]
+
+
+def _renderer(contents: Contents):
+    """Return ``render(page, **values)`` over the templates in ``pages/``."""
+    env = environment()
+    env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads}
+
+    def render(page: str, **values: object) -> str:
+        return env.get_template(f"{page}.md.j2").render(**values)
+
+    return render
+
+
+def environment() -> jinja2.Environment:
+    """Return the templates of ``pages/`` with the filters they use."""
+    loader = jinja2.FileSystemLoader(SITE / "pages")
+    env = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env.filters |= {"text": _text, "prose": _prose, "option": _option, "duration": _duration, "count": _count}
+    env.filters |= {"slug": _slug, "claims": _claims, "flat": _flat}
+    return env
+
+
+def _text(value: object) -> str:
+    """Escape a plain string so that Markdown shows it as it is, on one line."""
+    return PUNCTUATION.sub(r"\\\1", _prose(value))
+
+
+def _prose(value: object) -> str:
+    """Put a string that may hold Markdown on one line."""
+    return " ".join(str(value).split())
+
+
+def _option(value: object) -> str:
+    """Quote a string for an option of a directive."""
+    return json.dumps(_prose(value), ensure_ascii=False)
+
+
+def _duration(seconds: float) -> str:
+    """Say a time in the two largest units that it needs."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def _slug(value: str) -> str:
+    return re.sub(r"\W+", "-", value.lower()).strip("-") or "none"
+
+
+def _claims(verdicts: list[Verdict]) -> str:
+    """Name the claims of some verdicts, each once, in order."""
+    return ", ".join(sorted({verdict.claim for verdict in verdicts}, key=claim_order))
+
+
+def _flat(value: object) -> str:
+    """Write a value of the provenance on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_flat(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_flat, value))
+    return {True: "yes", False: "no", None: "unknown"}.get(value, str(value)) if _is_flag(value) else str(value)
+
+
+def _is_flag(value: object) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _copy(file: Path, source: Path) -> None:
+    """Copy a result to ``files/<its folder>/`` of the sources."""
+    target = source / "files" / file.parent.name / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

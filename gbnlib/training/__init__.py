@@ -1,0 +1,18 @@
+"""Training: one loop, its probes, its checkpoints, and where it runs."""
+
+from gbnlib.training.checkpoint import load_checkpoint, save_checkpoint
+from gbnlib.training.devices import Execution
+from gbnlib.training.loop import Interrupted, Training, evaluate, train
+from gbnlib.training.probes import DistanceProbe, log_spaced
+
+__all__ = [
+    "DistanceProbe",
+    "Execution",
+    "Interrupted",
+    "Training",
+    "evaluate",
+    "load_checkpoint",
+    "log_spaced",
+    "save_checkpoint",
+    "train",
+]

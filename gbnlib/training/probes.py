@@ -1,0 +1,52 @@
+"""What is measured while a network trains: the distance of its weights from where they started."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def log_spaced(total: int, per_decade: int = 20) -> list[int]:
+    """Updates 1 … `total` at equal distances on a logarithmic axis, both ends included, without repetition."""
+    steps = {1, total}
+    power = 0
+    while (update := round(10 ** (power / per_decade))) < total:
+        steps.add(update)
+        power += 1
+    return sorted(steps)
+
+
+def weight_tensors(model: nn.Module) -> list[Tensor]:
+    """The weights of convolutions and linear layers: no biases, no normalisation parameters."""
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return [module.weight for module in model.modules() if isinstance(module, layers)]
+
+
+class DistanceProbe:
+    """Records ‖w_t − w_0‖ at log-spaced updates, for three choices of w.
+
+    `first` is the first parameter tensor (what the official code logs), `weights` all weights of convolutions and
+    linear layers, `all` every parameter. Make it while the model still holds its initial weights.
+    """
+
+    columns = ("update", "epoch", "first", "weights", "all")
+
+    def __init__(self, model: nn.Module, total_updates: int, updates_per_epoch: int) -> None:
+        parameters = list(model.parameters())
+        self.groups = (parameters[:1], weight_tensors(model), parameters)
+        self.start = {id(tensor): tensor.detach().clone() for tensor in parameters}
+        self.updates = frozenset(log_spaced(total_updates))
+        self.updates_per_epoch = updates_per_epoch
+        self.rows: list[list[float]] = []
+
+    @torch.no_grad()
+    def __call__(self, update: int) -> None:
+        """Record a row if `update` is one of the probe's updates."""
+        if update in self.updates:
+            distances = [self._distance(group).item() for group in self.groups]
+            self.rows.append([update, update / self.updates_per_epoch, *distances])
+
+    def _distance(self, tensors: Iterable[Tensor]) -> Tensor:
+        """Euclidean distance of some tensors from their start, accumulated in float64."""
+        squares = [(tensor - self.start[id(tensor)]).double().square().sum() for tensor in tensors]
+        return torch.stack(squares).sum().sqrt()

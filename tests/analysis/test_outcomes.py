@@ -1,0 +1,67 @@
+"""Final and best accuracies, and the tables beside the paper's."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from gbnlib import analysis
+
+
+def history(rows: list[tuple]) -> pd.DataFrame:
+    """A history from (run, method, batch size, seed, update, validation error, status)."""
+    columns = ["run", "method", "batch_size", "seed", "update", "validation_error", "status"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(network="f1", dataset="digits")
+
+
+RUNS = history(
+    [
+        ("a", "SB", 32, 0, 1, 5.0, "finished"),
+        ("a", "SB", 32, 0, 2, 3.0, "finished"),
+        ("a", "SB", 32, 0, 3, 4.0, "finished"),
+        ("b", "SB", 32, 1, 3, 2.0, "finished"),
+        ("c", "LB", 1024, 0, 1, 90.0, "diverged"),
+        ("d", "LB", 1024, 1, 1, 12.0, "finished"),
+        ("e", "LB", 1024, 2, 1, 13.0, "finished"),
+    ]
+)
+
+
+def test_the_final_error_is_the_last_and_the_best_the_lowest() -> None:
+    table = analysis.outcomes(RUNS).set_index("run")
+    assert (table.final_error["a"], table.best_error["a"]) == (4.0, 3.0)
+    assert math.isnan(table.final_error["c"])
+
+
+def test_accuracies_leave_diverged_runs_out() -> None:
+    assert analysis.accuracies(RUNS, "f1", "SB") == [96.0, 98.0]
+    assert analysis.accuracies(RUNS, "f1", "LB") == [88.0, 87.0]
+    assert analysis.accuracies(pd.DataFrame(), "f1", "SB") == []
+
+
+def test_the_table_shows_the_paper_where_nothing_was_run() -> None:
+    table = analysis.compare_with_paper(RUNS)
+    assert len(table) == 6 * 5
+    small = table.iloc[0]
+    assert (small.paper, small.ours, small.n, small.best) == (98.27, 97.0, 2, 97.5)
+    assert small.difference == pytest.approx(-1.27)
+    assert table.iloc[1].diverged == 1 and table.iloc[1].n == 2
+    assert (table.iloc[5:].data == "not run at this scale").all() and table.iloc[5:].ours.isna().all()
+
+
+def test_a_share_is_given_only_where_there_is_a_gap() -> None:
+    """SB 96, 97, 98 and LB 86, 87, 88: the gap is 10; +LR at 92 closes half of it, and the paper 41 %."""
+    errors = {"SB": (2, 3, 4), "LB": (12, 13, 14), "LB+LR": (7, 8, 9)}
+    rows = [(f"{m}{s}", m, 1, s, 1, e, "finished") for m, es in errors.items() for s, e in enumerate(es)]
+    shares = analysis.gap_shares(history(rows), "f1").set_index("method")
+    assert shares.ours["LB+LR"] == pytest.approx(50.0)
+    assert shares.paper["LB+LR"] == pytest.approx(100 * (97.55 - 97.05) / (98.27 - 97.05))
+    flat = [(f"{m}{s}", m, 1, s, 1, e, "finished") for m in errors for s, e in enumerate((1, 5, 9))]
+    assert analysis.gap_shares(history(flat), "f1").ours.isna().all()
+
+
+def test_figure1_beside_the_papers_points() -> None:
+    table = analysis.compare_figure1(RUNS).set_index("batch size")
+    assert table.loc[128, "paper (ResNet44)"] == 7.2 and table.loc[32, "ours"] == 3.0
+    assert math.isnan(table.loc[128, "ours"]) and table.loc[1024, "n"] == 2

@@ -1,0 +1,117 @@
+"""Verdicts on made-up runs whose answer is plain to see."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import pytest
+
+from gbnlib import analysis, paper
+from gbnlib.analysis.verdicts import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+
+
+def runs(errors: dict, key: str = "method") -> pd.DataFrame:
+    """A history of one look a run: `errors` maps a method or a batch size to the errors of its seeds."""
+    rows = []
+    for name, values in errors.items():
+        for seed, error in enumerate(values):
+            row = {"run": f"{name}-{seed}", "network": "f1", "dataset": "digits", "method": "LB", "batch_size": 32}
+            row |= {key: name, "seed": seed, "status": "finished", "update": 1, "validation_error": error}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def around(center: float, spread: float = 0.1) -> Sequence[float]:
+    """Three seeds around a value."""
+    return [center - spread, center, center + spread]
+
+
+def judged(claim: str, history: pd.DataFrame) -> analysis.Verdict:
+    """The verdict at quick scale."""
+    return analysis.judge(claim, history, item="table1", scale="quick")
+
+
+GAP = {"SB": around(2.0), "LB": around(5.0)}
+
+
+@pytest.mark.parametrize(
+    ("scaled", "expected"), [(around(4.0), REPRODUCED), (around(6.0), NOT), (around(5.0, 1.0), INCONCLUSIVE)]
+)
+def test_c6_is_the_gain_of_the_scaled_rate(scaled, expected) -> None:
+    verdict = judged("C6", runs({**GAP, "LB+LR": scaled}))
+    assert verdict.verdict == expected and verdict.n == 3
+    assert ("smallest detectable difference" in verdict.evidence) == (expected == INCONCLUSIVE)
+
+
+def test_the_evidence_names_the_numbers_that_decided() -> None:
+    """Errors 5 − 4 are a gain of one point; the t quantile of 4 degrees is 2.776, the standard error 0.0816."""
+    evidence = judged("C6", runs({**GAP, "LB+LR": around(4.0)})).evidence
+    assert "LB+LR − LB: +1.00 [+0.77, +1.23], n = 3 and 3 points" in evidence
+    assert "gap SB − LB: +3.00 [+2.77, +3.23], n = 3 and 3 points" in evidence
+
+
+@pytest.mark.parametrize(
+    ("adapted", "expected"),
+    [(1.5, REPRODUCED), (2.0, REPRODUCED), (2.05, REPRODUCED), (2.2, INCONCLUSIVE), (3.0, NOT)],
+)
+def test_c8_is_non_inferiority_with_the_margin(adapted: float, expected: str) -> None:
+    """Half-width 0.227: a mean error 0.05 above SB's still clears −0.3, one 0.2 above straddles it."""
+    assert judged("C8", runs({**GAP, "LB+LR+GBN+RA": around(adapted)})).verdict == expected
+
+
+def test_without_a_gap_there_is_nothing_to_close() -> None:
+    history = runs({"SB": around(5.0), "LB": around(5.0), "LB+LR": around(3.0)})
+    verdict = judged("C6", history)
+    assert verdict.verdict == INCONCLUSIVE and "no gap above zero" in verdict.evidence
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_under_three_seeds_nothing_is_decided(seeds: int) -> None:
+    history = runs({name: values[:seeds] for name, values in {**GAP, "LB+LR": around(4.0, 0.001)}.items()})
+    verdict = judged("C6", history)
+    assert verdict.verdict == INCONCLUSIVE and "takes at least 3" in verdict.evidence
+
+
+def test_missing_methods_are_named() -> None:
+    verdict = judged("C7", runs(GAP))
+    assert verdict.verdict == NOT_TESTED and "LB+LR+GBN, LB+LR" in verdict.evidence
+    assert judged("C7", pd.DataFrame()).verdict == NOT_TESTED
+
+
+def test_a_diverged_run_is_not_counted_as_a_seed() -> None:
+    history = runs({**GAP, "LB+LR": around(4.0)})
+    history.loc[history.run == "LB+LR-0", "status"] = "diverged"
+    verdict = judged("C6", history)
+    assert verdict.n == 2 and verdict.verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ({32: around(2), 256: around(3), 1024: around(5)}, REPRODUCED),
+        ({32: around(5), 256: around(3), 1024: around(2)}, NOT),
+        ({32: around(3, 1.5), 256: around(3, 1.5), 1024: around(3, 1.5)}, INCONCLUSIVE),
+        ({32: around(2), 256: around(30), 1024: around(2.9)}, PARTLY),
+        ({32: around(2)}, NOT_TESTED),
+    ],
+)
+def test_c1_is_a_trend_and_a_difference_of_the_ends(errors: dict, expected: str) -> None:
+    assert judged("C1", runs(errors, key="batch_size")).verdict == expected
+
+
+def test_verdicts_come_back_from_disk_with_the_untested_claims() -> None:
+    written = judged("C6", runs({**GAP, "LB+LR": around(4.0)}))
+    analysis.write_verdicts([written], "quick")
+    read = analysis.read_verdicts("quick")
+    assert [verdict.claim for verdict in read] == list(paper.claims())
+    assert next(verdict for verdict in read if verdict.claim == "C6") == written
+    table = analysis.scorecard(read)
+    assert len(table) == 13 and table.verdict[5] == "reproduced"
+
+
+def test_the_summary_names_every_claim_once() -> None:
+    history = runs({**GAP, "LB+LR": around(4.0), "LB+LR+GBN": around(6.0)})
+    analysis.write_verdicts([judged("C6", history), judged("C7", history)], "quick")
+    text = analysis.summary(analysis.read_verdicts("quick"))
+    assert "**Reproduced**: C6 (√ scaling" in text and "**Not reproduced**: C7" in text
+    assert "Not tested at this scale: C1, C2" in text
+    assert analysis.summary(analysis.read_verdicts("desk")) == "Nothing has been tested at this scale yet."

@@ -1,0 +1,80 @@
+"""Configs: what they refuse, what their id depends on, which method they are."""
+
+import pytest
+
+from gbnlib.errors import UsageError
+from gbnlib.experiments import RunConfig, config
+from gbnlib.regimes import Phase
+
+PHASES = (Phase(epoch=0, lr=0.1, momentum=0.9), Phase(epoch=2, lr=0.01))
+
+
+def make(**options) -> RunConfig:
+    """A small config with some fields replaced."""
+    return RunConfig(
+        **{"network": "f1", "dataset": "digits", "batch_size": 32, "epochs": 4, "regime": PHASES, **options}
+    )
+
+
+def test_the_id_is_stable() -> None:
+    """The id names folders that are committed: if this changes, finished runs are no longer found."""
+    assert make().id == "f1-digits-b32-s0-40b113585d42"
+
+
+def test_the_id_leaves_defaults_out_and_depends_on_all_else() -> None:
+    assert make(clip_norm=0.0, running="sequential").id == make().id
+    changes = [{"seed": 1}, {"ghost_size": 16}, {"clip_norm": 5.0}, {"train_size": 10}, {"precision": "bf16"}]
+    changes += [{"regime": (Phase(epoch=0, lr=0.2),)}, {"adapt": True}, {"lr_rule": "sqrt"}]
+    ids = {make(**change).id for change in changes} | {make().id}
+    assert len(ids) == len(changes) + 1
+
+
+def test_the_id_depends_on_the_engine(monkeypatch) -> None:
+    before = make().id
+    monkeypatch.setattr(config, "ENGINE", config.ENGINE + 1)
+    assert make().id != before
+
+
+def test_a_config_comes_back_from_its_json() -> None:
+    original = make(ghost_size=8, base_batch=16, adapt=True)
+    assert RunConfig(**original.model_dump(mode="json")) == original
+    assert hash(RunConfig(**original.model_dump(mode="json"))) == hash(original)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": -1}, "batch_size: .*greater than 0 .given: -1"),
+        ({"sede": 3}, "unknown run option 'sede'; did you mean 'seed'"),
+        ({"lr_rule": "cubic"}, "lr_rule: .*'none', 'sqrt' or 'linear' .given: 'cubic'"),
+        ({"epochs": 0}, "epochs: .*given: 0"),
+        ({"regime": (Phase(epoch=1, lr=0.1),)}, "epoch 0|first phase"),
+        ({"remainder": "official", "ghost_size": 64}, "batch_size 32 >= ghost_size 64"),
+    ],
+)
+def test_bad_values_are_one_line_that_names_the_field(options: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        make(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({"base_batch": 32}, "SB"),
+        ({"base_batch": 8}, "LB"),
+        ({"base_batch": 8, "lr_rule": "sqrt"}, "LB+LR"),
+        ({"base_batch": 8, "lr_rule": "sqrt", "ghost_size": 8}, "LB+LR+GBN"),
+        ({"base_batch": 8, "lr_rule": "sqrt", "ghost_size": 8, "adapt": True}, "LB+LR+GBN+RA"),
+    ],
+)
+def test_the_method_is_the_column_of_table_1(options: dict, method: str) -> None:
+    assert make(**options).method == method
+
+
+def test_the_schedule_is_scaled_and_adapted() -> None:
+    """Batch 32 against 8: √4 = 2 times the rate, 4 times the epochs; evaluated every 4 epochs."""
+    adapted = make(base_batch=8, lr_rule="sqrt", adapt=True)
+    regime = adapted.schedule()
+    assert [(phase.epoch, phase.lr) for phase in regime.phases] == [(0, 0.2), (8, 0.02)]
+    assert regime.epochs == 16 and adapted.evaluate_every == 4

@@ -1,0 +1,62 @@
+"""Plans: the runs of an item at a scale."""
+
+import pytest
+
+from gbnlib import experiments, paper
+from gbnlib.errors import UsageError
+from gbnlib.experiments import planning
+
+
+def test_table1_at_quick_is_five_methods_with_three_seeds() -> None:
+    configs = experiments.plan("table1", "quick")
+    assert [config.method for config in configs[::3]] == list(paper.METHODS)
+    assert [config.seed for config in configs] == [0, 1, 2] * 5
+    small, large, scaled, ghost, adapted = configs[::3]
+    assert (small.batch_size, large.batch_size) == (32, 1024)
+    assert small.schedule().phases[0].lr == large.schedule().phases[0].lr == 0.1
+    assert scaled.schedule().phases[0].lr == pytest.approx(0.1 * 32**0.5)
+    assert (scaled.ghost_size, ghost.ghost_size, adapted.ghost_size) == (0, 32, 32)
+    assert [phase.epoch for phase in adapted.schedule().phases] == [0, 64, 96, 160]
+
+
+def test_the_shortened_regime_keeps_the_shape_of_the_papers() -> None:
+    """Drops at 10, 20, 30 of 50 epochs are 1.6, 3.2, 4.8 of 8, to the nearest epoch 2, 3, 5."""
+    small = experiments.plan("table1", "quick")[0]
+    assert [(phase.epoch, phase.lr) for phase in small.regime] == [(0, 0.1), (2, 0.01), (3, 1e-3), (5, 1e-4)]
+
+
+def test_adaptation_makes_as_many_updates_as_the_small_batch() -> None:
+    small, *_, adapted = experiments.plan("table1", "desk", seeds=1)
+    # 60,000 / 128 = 468.75 and 60,000 / 4,096 = 14.6, both rounded up: 469 × 50 and 15 × 1,600.
+    assert experiments.updates(small) == 23_450
+    assert experiments.updates(adapted) == 24_000
+
+
+def test_items_share_their_runs() -> None:
+    figure, table = ({c.id for c in experiments.plan(item, "quick")} for item in ("figure1", "table1"))
+    assert len(figure & table) == 6
+    assert len(experiments.plan_scale("quick")) == len(figure | table)
+
+
+def test_an_item_that_a_scale_does_not_run_has_no_runs() -> None:
+    assert experiments.plan("figure1", "paper") == []
+
+
+def test_seeds_are_a_count() -> None:
+    assert len(experiments.plan("table1", "quick", seeds=1)) == 5
+    with pytest.raises(UsageError, match="seeds is -1; it is a count"):
+        experiments.plan("table1", "quick", seeds=-1)
+    with pytest.raises(UsageError, match="unknown item 'table11'; did you mean 'table1'"):
+        experiments.plan("table11", "quick")
+
+
+def test_operations_are_two_a_multiply_add_of_forward_and_backward() -> None:
+    """F1 takes 3 × 1,455,104 − 401,408 = 3,963,904 multiply-adds a sample and step; 4,000 samples, 8 epochs."""
+    small = experiments.plan("table1", "quick", seeds=1)[0]
+    assert planning.floating_point_operations(small) == 2 * 3_963_904 * 4_000 * 8
+
+
+def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> None:
+    config = experiments.own_config("f1", 8, dataset="digits", batch_size=64)
+    assert (config.epochs, config.clip_norm, config.method) == (8, 5.0, "SB")
+    assert [phase.epoch for phase in config.regime] == [0, 2, 3, 5]

@@ -1,0 +1,114 @@
+"""Training a run: killed at any point, asked for by several processes, diverging, or on a folder that is not writable."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gbnlib import experiments, files
+from gbnlib.errors import UsageError
+from gbnlib.experiments import RunConfig, store
+from gbnlib.regimes import Phase
+
+SLOW = RunConfig(
+    network="f1",
+    dataset="synthetic",
+    batch_size=32,
+    base_batch=16,
+    ghost_size=16,
+    lr_rule="sqrt",
+    adapt=True,
+    clip_norm=5.0,
+    epochs=6,
+    regime=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-4), Phase(epoch=2, lr=0.01)),
+)
+QUICK = SLOW.model_copy(update={"train_size": 64, "epochs": 2, "regime": (Phase(epoch=0, lr=0.1),)})
+COMMAND = (
+    "import sys; from gbnlib import experiments; "
+    "config = experiments.RunConfig.model_validate_json(sys.argv[1]); "
+    "run = experiments.run(config, checkpoint_seconds=0.0, say=print); print(run.origin, run.status)"
+)
+
+
+def start(config: RunConfig, results: Path) -> subprocess.Popen:
+    """Train a run in a process of its own, saving a checkpoint after every update."""
+    environment = {**os.environ, "GBN_RESULTS": str(results)}
+    call = [sys.executable, "-c", COMMAND, config.model_dump_json()]
+    return subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def result(results: Path, config: RunConfig) -> tuple:
+    """What a run must give bit for bit."""
+    folder = results / "runs" / config.id
+    texts = [(folder / name).read_text() for name in ("history.csv", "distance.csv")]
+    return (files.read_json(folder / "done.json")["weights_sha256"], *texts)
+
+
+def updates_so_far(results: Path) -> int:
+    """Updates in the history of the run at hand."""
+    path = results / "runs" / SLOW.id / "history.csv"
+    rows = path.read_text().splitlines() if path.is_file() else []
+    return int(rows[-1].split(",")[0]) if len(rows) > 1 else 0
+
+
+def test_a_run_killed_at_several_points_ends_bit_identical(tmp_path: Path) -> None:
+    whole = start(SLOW, tmp_path / "whole")
+    assert whole.wait(120) == 0, whole.stderr.read()
+    killed = tmp_path / "killed"
+    for number, after in ((signal.SIGKILL, 32), (signal.SIGTERM, 96), (signal.SIGKILL, 128)):
+        process = start(SLOW, killed)
+        while updates_so_far(killed) < after and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(30) != 0
+        assert not (killed / "runs" / SLOW.id / "done.json").exists()
+    last = start(SLOW, killed)
+    output, _ = last.communicate(timeout=120)
+    assert last.returncode == 0 and "goes on after update" in output
+    assert result(killed, SLOW) == result(tmp_path / "whole", SLOW)
+
+
+def test_several_processes_that_want_one_run_train_it_once(tmp_path: Path) -> None:
+    processes = [start(QUICK, tmp_path) for _ in range(3)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sum("validation error" in output for output in outputs) == 1
+    assert all(output.strip().endswith("local finished") for output in outputs)
+
+
+def test_runs_side_by_side_give_what_runs_alone_give() -> None:
+    configs = [QUICK.model_copy(update={"seed": seed}) for seed in range(2)]
+    alone = [experiments.run(config).done["weights_sha256"] for config in configs]
+    for config in configs:
+        files.remove_folder(store.folder(config))
+    lines: list[str] = []
+    together = experiments.run_all(configs, "smoke", jobs=2, say=lines.append)
+    assert [run.done["weights_sha256"] for run in together] == alone
+    assert len(lines) == 2 and lines[-1].startswith("[2/2]")
+
+
+def test_a_run_that_diverges_is_a_recorded_result() -> None:
+    wild = QUICK.model_copy(update={"regime": (Phase(epoch=0, lr=1e30),), "clip_norm": 0.0})
+    run = experiments.run(wild)
+    assert run.status == "diverged" == experiments.run(wild).status
+    assert run.done["summary"]["final_validation_error"] is None
+    assert len(run.frame("history")) >= 1
+    assert "diverged after" in experiments.describe(run)
+
+
+def test_results_that_cannot_be_written_are_one_line_and_nothing_is_lost(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("kept")
+    monkeypatch.setenv("GBN_RESULTS", str(tmp_path / "file" / "results"))
+    with pytest.raises(UsageError, match="cannot write to .*GBN_RESULTS"):
+        experiments.run(QUICK)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_config_of_another_run_in_the_folder_is_set_aside(capsys) -> None:
+    files.write_text(store.folder(QUICK) / "config.json", "{}")
+    assert experiments.run(QUICK).status == "finished"
+    assert "config.json: not the config of this run; set aside" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""The store: what counts as finished, what is set aside, what is promoted."""
+
+import json
+import shutil
+
+import pytest
+
+from gbnlib import experiments, files
+from gbnlib.errors import UsageError
+from gbnlib.experiments import RunConfig, config, store
+from gbnlib.regimes import Phase
+
+CONFIG = RunConfig(
+    network="f1", dataset="synthetic", train_size=64, batch_size=32, epochs=2, regime=(Phase(epoch=0, lr=0.1),)
+)
+
+
+@pytest.fixture
+def finished(monkeypatch, tmp_path) -> experiments.Run:
+    """A finished run, and an empty folder of reference runs."""
+    monkeypatch.setattr(files, "reference_root", lambda: tmp_path / "reference")
+    return experiments.run(CONFIG)
+
+
+def test_a_finished_run_is_found_and_not_trained_again(finished: experiments.Run) -> None:
+    stamp = (finished.folder / "done.json").stat().st_mtime_ns
+    assert experiments.run(CONFIG).origin == "local"
+    assert (finished.folder / "done.json").stat().st_mtime_ns == stamp
+    assert not (finished.folder / "checkpoint.pt").exists()
+
+
+def test_force_trains_again_and_gives_the_same_bits(finished: experiments.Run) -> None:
+    again = experiments.run(CONFIG, force=True)
+    assert again.done["weights_sha256"] == finished.done["weights_sha256"]
+
+
+def test_frames_are_tidy(finished: experiments.Run) -> None:
+    history, distance = experiments.load_runs([CONFIG])
+    assert history.columns[:7].tolist() == ["run", "network", "dataset", "method", "batch_size", "seed", "status"]
+    assert history.epoch.tolist() == [1, 2] and distance["update"].tolist() == [1, 2, 3, 4]
+    assert all(frame.empty for frame in experiments.load_runs([CONFIG.model_copy(update={"seed": 9})]))
+
+
+@pytest.mark.parametrize("name", ["history.csv", "distance.csv", "config.json", "provenance.json", "done.json"])
+def test_a_run_with_a_damaged_file_is_set_aside_and_trained_again(finished, name: str, capsys) -> None:
+    path = finished.folder / name
+    path.write_text(path.read_text()[:-5])
+    assert experiments.find(CONFIG) is None
+    assert finished.folder.with_name(finished.folder.name + ".corrupt").is_dir()
+    assert "set aside" in capsys.readouterr().err
+    assert experiments.run(CONFIG).done["weights_sha256"] == finished.done["weights_sha256"]
+
+
+def test_a_promoted_run_stands_in_for_the_local_one(finished: experiments.Run) -> None:
+    target = experiments.promote(CONFIG)
+    assert sorted(path.name for path in target.iterdir()) == sorted([*store.TEXT_FILES, "done.json"])
+    assert experiments.promote(CONFIG) is None
+    shutil.rmtree(finished.folder)
+    found = experiments.find(CONFIG)
+    assert found.origin == "reference" and found.done == finished.done
+
+
+def test_a_reference_run_of_an_older_engine_is_used_and_named_so(finished, monkeypatch) -> None:
+    experiments.promote(CONFIG)
+    shutil.rmtree(finished.folder)
+    monkeypatch.setattr(config, "ENGINE", config.ENGINE + 1)
+    assert experiments.find(CONFIG).origin == "older engine"
+    assert experiments.find(CONFIG.model_copy(update={"clip_norm": 1.0})) is None
+
+
+def test_a_damaged_reference_run_is_said_and_left(finished: experiments.Run) -> None:
+    target = experiments.promote(CONFIG)
+    shutil.rmtree(finished.folder)
+    (target / "history.csv").write_text("")
+    with pytest.raises(UsageError, match=r"reference run .*history.csv changed.*git"):
+        experiments.find(CONFIG)
+    assert target.is_dir()
+
+
+def test_progress_tells_missing_stopped_running_and_finished(finished: experiments.Run) -> None:
+    assert experiments.progress(CONFIG) == ("finished", 1.0)
+    other = CONFIG.model_copy(update={"seed": 5})
+    assert experiments.progress(other) == ("missing", 0.0)
+    files.write_text(store.folder(other) / "history.csv", "update,epoch\n2,1\n")
+    assert experiments.progress(other) == ("stopped", 0.5)
+    with store.lock(other):
+        assert experiments.progress(other) == ("running", 0.5)
+
+
+def test_provenance_says_what_is_needed_and_nothing_personal(finished, monkeypatch) -> None:
+    facts = finished.provenance()
+    wanted = {"gbnlib", "engine", "python", "torch", "commit", "dirty", "cpu", "device", "data_sha256", "threads"}
+    assert wanted | {"precision", "seconds", "images_per_second", "peak_memory_mb", "finished"} <= set(facts)
+    text = json.dumps(facts)
+    import getpass
+    import pathlib
+    import socket
+
+    for private in (socket.gethostname(), str(pathlib.Path.home()), getpass.getuser()):
+        assert private not in text

@@ -1,0 +1,167 @@
+"""A fake of what the notebooks leave in `results/<scale>/`: whole items, partial ones, and one that failed."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from gbnlib.report.build import build_report
+
+PROVENANCE = {
+    "gbnlib": "0.1.0",
+    "engine": 1,
+    "python": "3.11.9",
+    "torch": "2.14.1",
+    "commit": "3f2a91c",
+    "dirty": False,
+    "cpu": "8-core x86-64, AVX-512",
+    "threads": 1,
+    "precision": "fp32",
+    "versions": {"numpy": "2.3.1", "pandas": "3.1.1"},
+}
+ITEM = {
+    "scale": "quick",
+    "scale_summary": "Embedded digits, three seeds, a regime of eight epochs.",
+    "networks": ["F1"],
+    "datasets": ["MNIST digits (5,000 embedded)"],
+    "planned": 18,
+    "finished": 18,
+    "diverged": 0,
+    "reference": 0,
+    "seeds": 3,
+    "training_seconds": 123.4,
+    "limits": ["5,000 digits stand in for CIFAR-10.", "Intervals cover seeds, not the $n$ test images."],
+    "provenance": PROVENANCE,
+}
+ITEMS = {
+    "start_here": ("00_start_here", "Start here", "How to read the suite, and the gap in a minute.", []),
+    "figure1": (
+        "01_figure1_generalization_gap",
+        "Figure 1: larger batches generalise worse",
+        "At equal epochs the validation error of ResNet44 on CIFAR-10 grows from 7.0 % at batch 64 to 12.7 % at 2048.",
+        ["C1"],
+    ),
+    "table1": (
+        "04_table1_validation_accuracy",
+        "Table 1: validation accuracy of five methods",
+        "Ghost batch normalization and regime adaptation close the gap in six networks.",
+        ["C6", "C7", "C8"],
+    ),
+    "appendix_a": (
+        "07_appendix_a_gradient_covariance",
+        "Appendix A: covariance of the gradient",
+        "The √ rule keeps the covariance of the weight increments.",
+        ["C10", "C12"],
+    ),
+}
+VERDICTS = [
+    ("C1", "figure1", "reproduced", "Validation error at equal epochs grows with batch size", "5.2 → 9.1 %, n = 3"),
+    ("C6", "table1", "partly reproduced", "√ scaling closes part of the gap at equal epochs", "[1.1, 5.3] | n = 3"),
+    ("C7", "table1", "inconclusive", "Ghost batch normalization closes more *again*", "+0.2 points, n = 3 and 3"),
+    ("C8", "table1", "not reproduced", "Regime adaptation removes the gap", "−1.9 points <b>, n = 3"),
+    ("C2", "", "not tested at this scale", "‖w_t − w_0‖ grows like log t in the first phase", ""),
+]
+NOTEBOOK = [
+    ("md", "# Figure 1: larger batches generalise worse\n\nWhat the paper shows.", ()),
+    ("md", "## What the paper claims\n\nThe gap $E_L - E_S$ grows; see [the table](04_table1_validation_accuracy.ipynb) "
+     "and [another](05_table2_imagenet.ipynb).\n\n$$g = \\frac{1}{M} \\sum_n g_n$$", ()),
+    ("md", "## Parameters", ()),
+    ("code", 'scale: str = "smoke"  # how much to run', ("parameters",)),
+    ("code", '# Parameters\nscale = "quick"', ("injected-parameters",)),
+    ("md", "## Figure", ()),
+    ("code", 'save_figure(fig, "figure1_gap", caption, alt)', ("figure",)),
+]  # fmt: skip
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_items(folder: Path) -> None:
+    for item, (notebook, title, finding, claims) in ITEMS.items():
+        own = {"item": item, "notebook": notebook, "title": title, "finding": finding, "claims": claims}
+        own["command"] = f"papermill notebooks/{notebook}.ipynb out.ipynb -p scale quick"
+        write_json(folder / f"items/{item}.json", ITEM | own)
+    empty = {"planned": 0, "finished": 0, "seeds": 0, "training_seconds": 0, "limits": [], "networks": []}
+    start = folder / "items/start_here.json"
+    write_json(start, json.loads(start.read_text()) | empty)
+    partial = folder / "items/table1.json"
+    write_json(partial, json.loads(partial.read_text()) | {"finished": 11, "diverged": 1, "reference": 4})
+
+
+def write_verdicts(folder: Path) -> None:
+    for claim, item, verdict, statement, evidence in VERDICTS:
+        network, dataset = ("f1", "digits") if item else ("", "")
+        value = {"claim": claim, "statement": statement, "network": network, "dataset": dataset, "scale": "quick"}
+        value |= {"network_label": network.upper(), "dataset_label": "MNIST digits (5,000 embedded)" if item else ""}
+        value |= {"item": item, "verdict": verdict, "criterion": "b > 0, lower bound above 0", "evidence": evidence}
+        value |= {"n": 3, "published": "16–76 % of the gap", "tag": "P", "runs": ["f1-digits-b32-s0-0123456789ab"]}
+        write_json(folder / f"verdicts/{claim}-{network}-{dataset}.json", value)
+
+
+def write_exhibits(folder: Path) -> None:
+    draw(folder / "figures" / "figure1_gap")
+    sidecar = {"name": "figure1_gap", "item": "figure1", "caption": "Error: the *gap* in $t$, 95 % bands"}
+    write_json(folder / "figures/figure1_gap.json", sidecar | {"alt": 'Four rising curves: "small" lowest'})
+    (folder / "figures/figure1_gap.csv").write_text("epoch,error\n1,9.0\n")
+    write_json(folder / "tables/table1.json", {"name": "table1", "item": "table1", "caption": "Paper and here (%)"})
+    (folder / "tables/table1.md").write_text("| method | paper | here |\n|---|--:|--:|\n| SB | 98.27 | 96.7 ± 0.4 |\n")
+    (folder / "tables/table1.csv").write_text("method,paper,here\nSB,98.27,96.7\n")
+
+
+def draw(path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    for slope in (1, 2, 3):
+        axes.plot([1, 2, 3], [slope, slope * 2, slope * 2.5])
+    figure.savefig(path.with_suffix(".png"))
+    figure.savefig(path.with_suffix(".svg"))
+
+
+def notebook(cells: list, **metadata: object) -> nbformat.NotebookNode:
+    """An executed notebook as papermill leaves it."""
+    made = []
+    for kind, source, tags in cells:
+        make = nbformat.v4.new_markdown_cell if kind == "md" else nbformat.v4.new_code_cell
+        made.append(make(source, metadata={"tags": list(tags), "papermill": {"status": "completed"}}))
+    return nbformat.v4.new_notebook(cells=made, metadata={"papermill": {"parameters": {"scale": "quick"}}} | metadata)
+
+
+def write_notebooks(folder: Path) -> None:
+    import base64
+
+    picture = base64.b64encode((folder / "figures/figure1_gap.png").read_bytes()).decode()
+    full = notebook(NOTEBOOK, widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}})
+    shown = nbformat.v4.new_output("display_data", {"image/png": picture, "text/plain": "<Figure>"})
+    full.cells[-1].outputs = [shown | {"metadata": {"image/png": {"alt": 'Four rising curves: "small" lowest'}}}]
+    failed = notebook([("md", "# Figure 4: the loss landscape", ()), ("code", "1 / 0", ("compute",))])
+    error = {"ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": ["ZeroDivisionError: ..."]}
+    failed.cells[-1].outputs = [nbformat.v4.new_output("error", **error)]
+    notice = nbformat.v4.new_markdown_cell("<span>An Exception was encountered</span>")
+    notice.metadata["tags"] = ["papermill-error-cell-tag"]
+    failed.cells.insert(0, notice)
+    books = {"01_figure1_generalization_gap": full, "08_figure4_loss_landscape": failed}
+    books["00_start_here"] = notebook([("md", "# Start here\n\nRead in order.", ()), ("code", "x = 1", ())])
+    (folder / "notebooks").mkdir(parents=True)
+    for name, book in books.items():
+        nbformat.write(book, folder / f"notebooks/{name}.ipynb")
+
+
+@pytest.fixture(scope="session")
+def fake_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with a faked `quick/`: appendix A has no files, table 1 no notebook, figure 4 no record."""
+    folder = tmp_path_factory.mktemp("results")
+    for write in (write_items, write_verdicts, write_exhibits, write_notebooks):
+        write(folder / "quick")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(fake_results: Path) -> Path:
+    """The folder of the report built from them."""
+    return build_report(fake_results, "quick").parent

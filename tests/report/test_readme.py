@@ -1,0 +1,20 @@
+"""README's numbers are those of the files, and its code runs."""
+
+import re
+
+from gbnlib.report import readme
+
+
+def test_the_generated_blocks_are_up_to_date() -> None:
+    text = readme.README.read_text(encoding="utf-8")
+    assert text.count("<!-- begin ") == len(readme._BLOCKS)
+    assert readme.rendered(text) == text, "run `python -m gbnlib.report.readme`"
+
+
+def test_the_example_runs_and_does_what_it_says() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", readme.README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code.strip().splitlines()) <= 11
+    names: dict = {}
+    exec(code, names)
+    assert names["large"].phases[0].lr == 0.4 and names["large"].epochs == 1600
+    assert names["model"][1].ghost_size == 32

@@ -1,0 +1,67 @@
+"""The command line as a newcomer meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gbnlib import experiments, files
+
+
+def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run `gbn` in a process of its own."""
+    call = [sys.executable, "-m", "gbnlib", *arguments]
+    return subprocess.run(call, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--network", "f1", "--batch-size", "-1"], "batch_size: Input should be greater than 0 (given: -1)"),
+        (["run", "--network", "nope"], "unknown network 'nope'"),
+        (["plan", "--scale", "huge"], "unknown scale 'huge'. Allowed: smoke, quick, desk, paper."),
+        (["run", "--item", "table11"], "unknown item 'table11'; did you mean 'table1'"),
+        (["run", "--network", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
+        (["run", "--only", "f1-nope"], "unknown run of scale quick 'f1-nope'"),
+        (["report", "--scale", "smoke"], "smoke"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
+    done = gbn(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gbn: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = gbn("run", "--network", "f1", "--epochs", "8", GBN_RESULTS=str(tmp_path / "file"))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "cannot write to" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["", "plan", "run", "status", "data", "report", "promote", "clean"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = gbn(*filter(None, [command, "--help"]))
+    assert done.returncode == 0 and "Usage" in done.stdout and "--help" in done.stdout
+
+
+def test_plan_run_status_and_clean_of_a_scale() -> None:
+    assert "6 runs, 0 finished" in gbn("plan", "--scale", "smoke").stdout
+    run_id = experiments.plan("table1", "smoke")[1].id
+    done = gbn("run", "--scale", "smoke", "--only", run_id)
+    assert done.returncode == 0 and "[1/6" in done.stdout and "validation error" in done.stdout
+    status = gbn("status", "--scale", "smoke").stdout
+    assert "1 finished" in status and "5 missing" in status
+    (files.results_root() / "smoke").mkdir()
+    assert gbn("clean", "--scale", "smoke").returncode == 0
+    assert not (files.results_root() / "smoke").exists() and (files.results_root() / "runs" / run_id).exists()
+    gbn("clean", "--scale", "smoke", "--runs")
+    assert not (files.results_root() / "runs" / run_id).exists()
+
+
+def test_data_check_lists_every_set_with_its_state() -> None:
+    text = gbn("data", "check").stdout
+    assert "GBN_DATA" in text and "digits" in text and "missing:" in text

@@ -1,0 +1,120 @@
+"""The whole way at smoke scale: runs, notebooks, report; again, after a deletion, and with wrong parameters."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from gbnlib import files
+from gbnlib.report.items import items
+
+BIN = Path(sys.executable).parent
+NOTEBOOKS = [item.notebook for item in items().values()]
+
+
+def environment(results: Path) -> dict[str, str]:
+    """The environment of a call: the tools of this interpreter, results in a folder of their own."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "GBN_RESULTS": str(results), "PATH": path, "PYTHONPATH": str(files.REPOSITORY)}
+
+
+def reproduce(results: Path) -> str:
+    """What `make reproduce SCALE=smoke` calls; its whole output."""
+    profile = files.REPOSITORY / "workflow" / "profiles" / "local"
+    call = [BIN / "snakemake", "--profile", profile, "--cores", "2", "--config", "scale=smoke"]
+    done = subprocess.run(
+        call, cwd=files.REPOSITORY, env=environment(results), capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a first call."""
+    results = tmp_path_factory.mktemp("workflow") / "results"
+    reproduce(results)
+    return results
+
+
+def stamps(results: Path) -> dict[str, int]:
+    """When each run was finished."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (results / "runs").glob("*/done.json")}
+
+
+def test_the_first_call_makes_runs_notebooks_figures_and_report(reproduced: Path) -> None:
+    assert len(stamps(reproduced)) == 6
+    smoke = reproduced / "smoke"
+    assert (smoke / "report" / "index.html").is_file()
+    assert sorted(path.stem for path in (smoke / "notebooks").glob("*.ipynb")) == sorted(NOTEBOOKS)
+    for name in ("figure1_error_curves", "figure1_final_error", "table1_f1", "start_here_gap"):
+        sidecar = json.loads((smoke / "figures" / f"{name}.json").read_text())
+        assert sidecar["caption"] and sidecar["alt"]
+        assert (smoke / "figures" / f"{name}.png").stat().st_size > 5_000
+        assert "<svg" in (smoke / "figures" / f"{name}.svg").read_text()
+    verdicts = [json.loads(path.read_text()) for path in (smoke / "verdicts").glob("*.json")]
+    assert sorted(verdict["claim"] for verdict in verdicts) == ["C1", "C6", "C7", "C8"]
+    assert {verdict["verdict"] for verdict in verdicts} == {"inconclusive"}
+
+
+def test_executed_notebooks_hold_no_error_and_one_output_for_training(reproduced: Path) -> None:
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(reproduced / "smoke" / "notebooks" / f"{name}.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+        assert not [output for output in outputs if output.output_type == "error"]
+        assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_a_second_call_does_nothing_and_a_deleted_run_is_made_alone(reproduced: Path) -> None:
+    before = stamps(reproduced)
+    index = (reproduced / "smoke" / "report" / "index.html").stat().st_mtime_ns
+    reproduce(reproduced)
+    assert stamps(reproduced) == before
+    assert (reproduced / "smoke" / "report" / "index.html").stat().st_mtime_ns == index
+    victim = next(iter(before))
+    sums = json.loads((reproduced / "runs" / victim / "done.json").read_text())["weights_sha256"]
+    shutil.rmtree(reproduced / "runs" / victim)
+    reproduce(reproduced)
+    after = stamps(reproduced)
+    assert {run for run in before if before[run] != after[run]} == {victim}
+    assert json.loads((reproduced / "runs" / victim / "done.json").read_text())["weights_sha256"] == sums
+
+
+def execute(results: Path, folder: Path, name: str, *parameters: str) -> subprocess.CompletedProcess:
+    """Plain papermill from another folder."""
+    source = files.REPOSITORY / "notebooks" / f"{name}.ipynb"
+    call = [BIN / "papermill", "--no-progress-bar", source, folder / "out.ipynb", *parameters]
+    return subprocess.run(call, cwd=folder, env=environment(results), capture_output=True, text=True, timeout=300)
+
+
+def contents(path: Path) -> list:
+    """Sources and outputs of an executed notebook."""
+    cells = nbformat.read(path, as_version=4).cells
+    return [(cell.source, json.dumps(cell.get("outputs", []), sort_keys=True)) for cell in cells]
+
+
+def test_executing_a_notebook_twice_gives_the_same_outputs(reproduced: Path, tmp_path: Path) -> None:
+    before, seen = stamps(reproduced), []
+    for _ in range(2):
+        done = execute(reproduced, tmp_path, "01_figure1_generalization_gap", "-p", "scale", "smoke")
+        assert done.returncode == 0, done.stderr
+        seen.append(contents(tmp_path / "out.ipynb"))
+    assert seen[0] == seen[1] and stamps(reproduced) == before
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (["-p", "sede", "3"], "unknown parameter 'sede'; did you mean 'seeds'"),
+        (["-p", "scale", "huge"], "unknown scale 'huge'"),
+        (["-p", "seeds", "many"], "seeds is 'many'; it must be a whole number"),
+    ],
+)
+def test_wrong_parameters_end_papermill_with_the_reason(reproduced, tmp_path, parameters, message) -> None:
+    done = execute(reproduced, tmp_path, "04_table1_validation_accuracy", *parameters)
+    assert done.returncode != 0 and message in done.stderr

@@ -1,0 +1,95 @@
+"""Checkpoints that cannot be trusted are set aside, and none of them runs code."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from gbnlib.experiments import RunConfig
+from gbnlib.experiments.runner import prepare
+from gbnlib.regimes import Phase
+from gbnlib.training import load_checkpoint, save_checkpoint
+
+CONFIG = RunConfig(network="f1", dataset="synthetic", batch_size=64, epochs=2, regime=(Phase(epoch=0, lr=0.1),))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, prepare(CONFIG, torch.device("cpu")), execution={"threads": 1})
+    return path
+
+
+def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
+    training = prepare(CONFIG, torch.device("cpu"))
+    state = load_checkpoint(checkpoint)
+    assert state["extra"] == {"execution": {"threads": 1}}
+    for name, tensor in training.model.state_dict().items():
+        assert torch.equal(state["model"][name], tensor)
+
+
+def test_no_checkpoint_is_no_state(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "checkpoint.pt") is None
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+class Evil:
+    """Creates a file when it is unpickled."""
+
+    def __reduce__(self):
+        return (open, ("/tmp/gbnlib-evil", "w"))
+
+
+def plain_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Evil()))
+
+
+def pickle_in_zip(path: Path) -> None:
+    torch.save({"torch": "2", "model": Evil()}, path)
+
+
+def other_keys(path: Path) -> None:
+    torch.save({"weights": torch.zeros(1)}, path)
+
+
+def not_a_dictionary(path: Path) -> None:
+    torch.save(torch.zeros(3), path)
+
+
+def older_torch(path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "torch": "1.0"}, path)
+
+
+DAMAGES = [flip_a_bit, truncate, empty, plain_pickle, pickle_in_zip, other_keys, not_a_dictionary, older_torch]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_that_cannot_be_trusted_is_set_aside_and_said(checkpoint: Path, damage, capsys) -> None:
+    Path("/tmp/gbnlib-evil").unlink(missing_ok=True)
+    damage(checkpoint)
+    assert load_checkpoint(checkpoint) is None
+    assert not checkpoint.exists()
+    assert checkpoint.with_name("checkpoint.pt.corrupt").exists()
+    assert "set aside as checkpoint.pt.corrupt" in capsys.readouterr().err
+    assert not Path("/tmp/gbnlib-evil").exists()
+
+
+def test_every_byte_of_a_checkpoint_is_covered_by_a_checksum(checkpoint: Path) -> None:
+    with zipfile.ZipFile(checkpoint) as archive:
+        assert all(entry.CRC for entry in archive.infolist() if entry.file_size)

@@ -1,0 +1,189 @@
+"""The loop against a plain one written out here, and the things that end a run."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gbnlib.data import Batches, normalise
+from gbnlib.nn import GhostBatchNorm1d
+from gbnlib.regimes import Phase, Regime
+from gbnlib.training import DistanceProbe, Interrupted, Training, evaluate, train
+
+REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3), Phase(epoch=2, lr=0.02)), epochs=4)
+
+
+def network(seed: int = 0, norm: nn.Module | None = None) -> nn.Sequential:
+    """A small network; `norm` is its normalisation layer."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), norm or nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def images_and_labels(count: int = 22) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 images (N, 1, 4, 4) of three classes."""
+    chance = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (count, 1, 4, 4), generator=chance, dtype=torch.uint8)
+    return images, torch.randint(0, 3, (count,), generator=chance)
+
+
+def training(model: nn.Module, regime: Regime = REGIME, batch_size: int = 6, **options) -> Training:
+    """A training of `model` on the small set."""
+    batches = Batches(*images_and_labels(), batch_size, 0, mean=[0.5], std=[0.5])
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.5, fused=True)
+    per_epoch = batches.updates_per_epoch
+    probe = DistanceProbe(model, regime.total_updates(per_epoch), per_epoch)
+    return Training(model, optimizer, regime, batches, images_and_labels(10), probe, **options)
+
+
+def plain_loop(model: nn.Module, clip: float) -> list[float]:
+    """The same training written out: default SGD, settings by hand, mean losses of the epochs."""
+    batches = Batches(*images_and_labels(), 6, 0, mean=[0.5], std=[0.5])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, foreach=False)
+    means = []
+    for epoch in range(4):
+        optimizer.param_groups[0]["lr"] = 0.1 if epoch < 2 else 0.02
+        total = 0.0
+        for images, labels in batches.epoch(epoch):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(images), labels)
+            loss.backward()
+            norm = math.sqrt(sum(float(p.grad.double().square().sum()) for p in model.parameters()))
+            for parameter in model.parameters():
+                parameter.grad.mul_(min(1.0, clip / (norm + 1e-6)))
+            optimizer.step()
+            total += loss.item() * len(labels)
+        means.append(total / 22)
+    return means
+
+
+@pytest.mark.parametrize("clip", [0.05, 5.0])
+def test_the_loop_equals_one_written_out(clip: float) -> None:
+    expected = network()
+    losses = plain_loop(expected, clip)
+    run = training(network(), clip_norm=clip)
+    train(run)
+    for ours, theirs in zip(run.model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert [row[3] for row in run.history] == pytest.approx(losses, rel=1e-4)
+    assert run.status == "finished" and run.update == run.total_updates == 16
+
+
+def test_history_has_update_epoch_and_rate_of_each_look() -> None:
+    run = training(network(), evaluate_every=3)
+    train(run)
+    assert [row[:3] for row in run.history] == [[12, 3, 0.02], [16, 4, 0.02]]
+
+
+def test_evaluate_is_mean_loss_and_error_in_evaluation_mode() -> None:
+    model = network()
+    run = training(model)
+    train(run)
+    images, labels = run.validation
+    loss, error = evaluate(model, images, labels, run.batches, size=3)
+    model.eval()
+    logits = model(normalise(images, [0.5], [0.5]))
+    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert error == 100 * (logits.argmax(1) != labels).sum().item() / len(labels)
+    assert run.history[-1][5:] == [pytest.approx(loss), error]
+
+
+def test_the_distance_is_that_of_the_weights_from_their_start() -> None:
+    model = network()
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+    run = training(model)
+    train(run)
+    moved = [(p.detach() - q).double() for p, q in zip(model.parameters(), start, strict=True)]
+    update, epoch, first, weights, everything = run.probe.rows[-1]
+    assert (update, epoch) == (16, 4.0)
+    assert first == pytest.approx(moved[0].norm().item())
+    assert weights == pytest.approx(torch.cat([moved[0].ravel(), moved[4].ravel()]).norm().item())
+    assert everything == pytest.approx(torch.cat([part.ravel() for part in moved]).norm().item())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_history() -> None:
+    run = training(network(), Regime(phases=(Phase(epoch=0, lr=1e30),), epochs=9))
+    train(run)
+    assert run.status == "diverged"
+    assert 1 <= run.history[-1][1] < 9
+    assert not math.isfinite(run.history[-1][3])
+
+
+def test_noise_weights_each_sample_by_its_own_factor() -> None:
+    def weights(noise: float) -> torch.Tensor:
+        run = training(network(), noise=noise)
+        train(run)
+        return run.model[1].weight.detach()
+
+    assert torch.equal(weights(0.0), weights(0.0)) and torch.equal(weights(0.5), weights(0.5))
+    assert not torch.equal(weights(0.0), weights(0.5))
+
+
+def test_the_official_cut_keeps_the_number_of_ghosts_in_the_last_batch() -> None:
+    """22 samples in batches of 12 with ghosts of 6 leave 10: own cut 6 + 4, official cut two ghosts of 5."""
+
+    def train_with(tail_ghosts: int) -> nn.Module:
+        run = training(network(norm=GhostBatchNorm1d(8, 6)), batch_size=12, tail_ghosts=tail_ghosts)
+        sizes.clear()
+        with_sizes(run.model[2])
+        train(run)
+        return run.model
+
+    sizes: list[int] = []
+    original = F.batch_norm
+
+    def with_sizes(layer: nn.Module) -> None:
+        def recorded(input: torch.Tensor, *arguments, **options) -> torch.Tensor:
+            if layer.training:
+                sizes.append(len(input))
+            return original(input, *arguments, **options)
+
+        patch.setattr(torch.nn.functional, "batch_norm", recorded)
+
+    with pytest.MonkeyPatch.context() as patch:
+        train_with(0)
+        assert sizes[:4] == [6, 6, 6, 4]
+        train_with(2)
+        assert sizes[:4] == [6, 6, 5, 5]
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 8, 15, 16])
+def test_a_training_stopped_anywhere_ends_as_if_never_stopped(stop_at: int) -> None:
+    whole = training(network(), noise=0.3, evaluate_every=2)
+    train(whole)
+    states: list[dict] = []
+    first = training(network(), noise=0.3, evaluate_every=2)
+    probe = first.probe.__call__
+
+    def stopping(update: int) -> None:
+        probe(update)
+        first.stop = update == stop_at
+
+    first.probe = type("Stopping", (), {"__call__": lambda self, update: stopping(update), "rows": first.probe.rows})()
+    with pytest.raises(Interrupted, match=f"after update {stop_at} of 16"):
+        train(first, save=lambda: states.append(copy(first.state_dict())))
+    resumed = training(network(seed=0), noise=0.3, evaluate_every=2)
+    resumed.load_state_dict(states[-1])
+    train(resumed)
+    assert resumed.history == whole.history
+    assert resumed.probe.rows == whole.probe.rows
+    for ours, theirs in zip(resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def copy(state: dict) -> dict:
+    """A state that later updates do not change."""
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def test_a_checkpoint_is_written_at_the_end_of_the_first_phase() -> None:
+    run = training(network())
+    saved: list[int] = []
+    train(run, save=lambda: saved.append(run.update))
+    assert saved == [8]
