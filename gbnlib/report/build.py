@@ -59,8 +59,11 @@ def build_report(results: Path, scale: str) -> Path:
 
 
 def _run_sphinx(scratch: Path) -> None:
-    """Run Sphinx in a process of its own: it changes much of the state of the one it runs in."""
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "auto", "-b", "html"]
+    """Run Sphinx in a process of its own, because it changes much of the state of the one it runs in.
+
+    It works on one core: half the time goes into imports, and forked workers cost as much as they save.
+    """
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     command += ["-d", str(scratch / "doctrees"), str(scratch / "source"), str(scratch / "html")]
     path = os.pathsep.join(filter(None, (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)

@@ -64,8 +64,8 @@ VERDICTS = [
 ]
 NOTEBOOK = [
     ("md", "# Figure 1: larger batches generalise worse\n\nWhat the paper shows.", ()),
-    ("md", "## What the paper claims\n\nThe gap $E_L - E_S$ grows; see [the table](04_table1_validation_accuracy.ipynb) "
-     "and [another](05_table2_imagenet.ipynb).\n\n$$g = \\frac{1}{M} \\sum_n g_n$$", ()),
+    ("md", "## What the paper claims\n\nThe gap $E_L - E_S$ grows; see [the start](00_start_here.ipynb) "
+     "and [ImageNet](05_table2_imagenet.ipynb).\n\n$$g = \\frac{1}{M} \\sum_n g_n$$", ()),
     ("md", "## Parameters", ()),
     ("code", 'scale: str = "smoke"  # how much to run', ("parameters",)),
     ("code", '# Parameters\nscale = "quick"', ("injected-parameters",)),
@@ -137,8 +137,9 @@ def write_notebooks(folder: Path) -> None:
 
     picture = base64.b64encode((folder / "figures/figure1_gap.png").read_bytes()).decode()
     full = notebook(NOTEBOOK, widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}})
-    shown = nbformat.v4.new_output("display_data", {"image/png": picture, "text/plain": "<Figure>"})
-    full.cells[-1].outputs = [shown | {"metadata": {"image/png": {"alt": 'Four rising curves: "small" lowest'}}}]
+    data = {"image/png": picture, "text/plain": "<Figure>"}
+    alt = {"image/png": {"alt": 'Four rising curves: "small" lowest'}}
+    full.cells[-1].outputs = [nbformat.v4.new_output("display_data", data, metadata=alt)]
     failed = notebook([("md", "# Figure 4: the loss landscape", ()), ("code", "1 / 0", ("compute",))])
     error = {"ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": ["ZeroDivisionError: ..."]}
     failed.cells[-1].outputs = [nbformat.v4.new_output("error", **error)]

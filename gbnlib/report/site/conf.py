@@ -37,7 +37,7 @@ nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = [
-    "myst.xref_missing",  # a notebook may name one that this scale does not run: the words stay, the link goes
+    "misc.highlighting_failure",  # code that no lexer knows, such as a magic, is shown without colours
     "mystnb.unknown_mime_type",  # every output also has a plain-text form
     "ref.python",  # a name exported by two packages is documented in both
 ]
@@ -86,7 +86,6 @@ def setup(app):
     api.ignore_docstring_markup()
     app.connect("builder-inited", lambda app: api.write_pages(Path(app.srcdir) / "api", API))
     app.connect("build-finished", copy_mathjax)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def copy_mathjax(app, failure):

@@ -3,6 +3,8 @@
 A notebook is handled as the JSON that it is: importing nbformat takes longer than all that is done here.
 """
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 from gbnlib.files import read_json
@@ -11,6 +13,7 @@ from gbnlib.report.site.contents import Item
 PARAMETER_TAGS = {"parameters", "injected-parameters"}
 ERROR_NOTICE = "papermill-error-cell-tag"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+LOCAL_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)\s]*)\)")
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
@@ -36,10 +39,13 @@ def parameters(notebook: dict) -> dict[str, object]:
     return notebook["metadata"].get("papermill", {}).get("parameters", {})
 
 
-def as_page(notebook: dict, item: Item, note: str) -> dict:
-    """Return the notebook as the report shows it, with ``note`` below its first heading."""
+def as_page(notebook: dict, item: Item, note: str, shown: Collection[str] = ()) -> dict:
+    """Return the notebook as the report shows it, with ``note`` below its first heading.
+
+    Of the links to other files those to the notebooks in ``shown`` stay; the report holds nothing else.
+    """
     kept = [cell for cell in notebook["cells"] if cell["source"].strip() and ERROR_NOTICE not in _tags(cell)]
-    cells = [_code(cell) if cell["cell_type"] == "code" else _text(cell["source"]) for cell in kept]
+    cells = [_code(cell) if cell["cell_type"] == "code" else _text(_unlinked(cell["source"], shown)) for cell in kept]
     suffix = "" if item.only_text else " (notebook)"
     cells = _with_head(cells, item.title, suffix, note)
     return {"nbformat": 4, "nbformat_minor": 4, "metadata": PYTHON, "cells": cells}
@@ -51,6 +57,15 @@ def _tags(cell: dict) -> set[str]:
 
 def _text(source: str) -> dict:
     return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def _unlinked(text: str, shown: Collection[str]) -> str:
+    """Leave the words of a link to a file that is not in the report, and take the link away."""
+
+    def keep(link: re.Match) -> str:
+        return link[0] if Path(link[2].partition("#")[0]).stem in shown else link[1]
+
+    return LOCAL_LINK.sub(keep, text)
 
 
 def _code(cell: dict) -> dict:

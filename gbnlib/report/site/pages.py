@@ -5,6 +5,7 @@ import re
 import shutil
 import string
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import jinja2
@@ -27,11 +28,12 @@ def write_source(contents: Contents, source: Path) -> None:
     render = _renderer(contents)
     for page in ("index", "guide", "items/index", "notebooks/index"):
         _write(source / f"{page}.md", render(page, summary=_summary(contents)))
+    shown = {item.slug for item in contents.items if item.executed}
     for item in contents.items:
-        _write_item(item, source, render)
+        _write_item(item, source, render, shown)
 
 
-def _write_item(item: Item, source: Path, render) -> None:
+def _write_item(item: Item, source: Path, render: Callable[..., str], shown: set[str]) -> None:
     """Write the page of an item, the page of its notebook and the files both link to."""
     for exhibit in (*item.figures, *item.tables):
         for file in exhibit.files.values():
@@ -43,7 +45,7 @@ def _write_item(item: Item, source: Path, render) -> None:
     if notebook:
         _copy(item.executed, source)
         note = render("note", item=item, error=error, parameters=notebooks.parameters(notebook))
-        page = notebooks.as_page(notebook, item, note)
+        page = notebooks.as_page(notebook, item, note, shown)
         _write(source / f"notebooks/{item.slug}.ipynb", json.dumps(page))
 
 
@@ -84,7 +86,7 @@ def _downloads(item: Item) -> list[tuple[str, Exhibit]]:
     return [(folder, exhibit) for folder, exhibit in exhibits if set(exhibit.files) - {"md"}]
 
 
-def _renderer(contents: Contents):
+def _renderer(contents: Contents) -> Callable[..., str]:
     """Return ``render(page, **values)`` over the templates in ``pages/``."""
     env = environment()
     env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads}

@@ -1,0 +1,158 @@
+"""The report in a browser, opened from disk with the network cut: it works, loads nothing, fits and can be read."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH")
+
+PAGES = [
+    "index.html",
+    "guide.html",
+    "items/index.html",
+    "items/01_figure1_generalization_gap.html",
+    "items/04_table1_validation_accuracy.html",
+    "notebooks/01_figure1_generalization_gap.html",
+    "api/gbnlib.nn.html",
+]
+PICTURES = "return [...document.images].map((image) => [image.alt, image.complete && image.naturalWidth])"
+REQUESTS = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+
+# Contrast of every visible text of the page with the background it stands on, by the formula of WCAG 2.
+CONTRAST = """
+const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+  .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const background = (element) => {
+  for (; element; element = element.parentElement) {
+    const colour = numbers(getComputedStyle(element).backgroundColor);
+    if (colour.length < 4 || colour[3] === 1) return colour;
+  }
+  return [255, 255, 255];
+};
+const own = (e) => [...e.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+return [...document.querySelectorAll("main *, header *")]
+  .filter((e) => own(e) && e.checkVisibility({opacityProperty: true, visibilityProperty: true}))
+  .filter((e) => !e.closest(".headerlink, .sd-hide-link-text, script, style, mjx-container"))
+  .map((e) => {
+    const [a, b] = [luminance(numbers(getComputedStyle(e).color)), luminance(background(e))];
+    return [e.outerHTML.slice(0, 120), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+  }).filter(([, contrast]) => contrast < 4.5);
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def show(browser, site: Path):
+    """Open a page of the report at a size: 1280 pixels wide, or as a phone has it."""
+
+    def open_page(page: str, width: int = 1280) -> None:
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get((site / page).as_uri())
+
+    yield open_page
+    browser.execute_script("localStorage.clear()")
+
+
+def until(condition, seconds: float = 10.0):
+    """Wait for a condition to hold, and return its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_loads_whole_and_only_from_disk(browser, show, page):
+    browser.get_log("browser")
+    show(page)
+    assert browser.find_element("css selector", "h1").is_displayed()
+    pictures = browser.execute_script(PICTURES)
+    assert all(alt and width > 0 for alt, width in pictures), pictures
+    assert all(name.startswith("file:") for name in browser.execute_script(REQUESTS))
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_fits_a_phone(browser, show, page):
+    show(page, width=390)
+    assert browser.execute_script("return [innerWidth, document.documentElement.scrollWidth]") == [390, 390]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_text_can_be_read_in_both_modes(browser, show, page):
+    show(page)
+    browser.execute_script("document.head.append(document.createElement('style'))")
+    browser.execute_script("document.head.lastChild.textContent = '* { transition: none !important; }'")
+    for mode in ("light", "dark"):
+        browser.execute_script(f"document.documentElement.dataset.theme = '{mode}'")
+        assert browser.execute_script(CONTRAST) == [], mode
+
+
+def test_the_switch_changes_to_dark(browser, show):
+    show("index.html")
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    before = browser.execute_script(colour)
+    browser.find_element("css selector", ".theme-switch-button").click()
+    until(lambda: browser.find_element("css selector", ".theme-change-button[data-mode=dark]").is_displayed())
+    browser.find_element("css selector", ".theme-change-button[data-mode=dark]").click()
+    assert browser.execute_script("return document.documentElement.dataset.theme") == "dark"
+    assert until(lambda: browser.execute_script(colour) != before)
+
+
+def test_search_works_from_the_keyboard(browser, show):
+    from selenium.webdriver.common.keys import Keys
+
+    show("index.html")
+    browser.find_element("css selector", "body").send_keys(Keys.CONTROL, "k")
+    field = until(lambda: browser.find_element("css selector", "#pst-search-dialog input"))
+    field.send_keys("covariance", Keys.ENTER)
+    results = until(lambda: browser.find_elements("css selector", "ul.search li a"))
+    assert any("Appendix A" in result.text for result in results)
+
+
+def test_a_card_opens_its_page_from_the_keyboard(browser, show):
+    from selenium.webdriver.common.keys import Keys
+
+    show("index.html")
+    browser.find_element("css selector", ".sd-card a[href*='01_figure1']").send_keys(Keys.ENTER)
+    until(lambda: browser.current_url.endswith("items/01_figure1_generalization_gap.html"))
+
+
+def test_equations_are_set(browser, show):
+    show("notebooks/01_figure1_generalization_gap.html")
+    assert until(lambda: browser.find_elements("css selector", "mjx-container mjx-math"))
+
+
+def test_printing_opens_what_is_folded_and_is_light(browser, show):
+    show("notebooks/01_figure1_generalization_gap.html")
+    browser.execute_script("document.documentElement.dataset.theme = 'dark'")
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    state = "return [document.querySelectorAll('details:not([open])').length, document.documentElement.dataset.theme]"
+    assert browser.execute_script(state) == [0, "light"]
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    folded, theme = browser.execute_script(state)
+    assert folded > 0 and theme == "dark"
