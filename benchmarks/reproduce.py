@@ -1,11 +1,13 @@
 """Time `make reproduce` at the quick scale from an empty results folder, and again; keep what it found.
 
 It writes results/reference/benchmarks/reproduce.json, from which README.md shows times, the F1 row and the verdicts
-(`python -m gbnlib.report.readme`). Run it on a machine that does nothing else.
+(`python -m gbnlib.report.readme`). Run it on a machine that does nothing else. The results are made in a temporary folder,
+or in the empty one that is given as an argument and kept.
 """
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -37,14 +39,16 @@ def findings() -> dict:
     }
 
 
-def main() -> None:
+def main(results: Path) -> None:
     """Measure and write."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["GBN_RESULTS"] = str(Path(folder) / "results")
-        times = {"first_seconds": timed_reproduce(), "again_seconds": timed_reproduce()}
-        facts = {**provenance.software(), **provenance.hardware(), "cores": os.cpu_count(), **times, **findings()}
+    if results.exists() and any(results.iterdir()):
+        sys.exit(f"{results} is not empty: the first call would find finished runs there")
+    os.environ["GBN_RESULTS"] = str(results.resolve())
+    times = {"first_seconds": timed_reproduce(), "again_seconds": timed_reproduce()}
+    facts = {**provenance.software(), **provenance.hardware(), "cores": os.cpu_count(), **times, **findings()}
     files.write_json(files.reference_root() / "benchmarks" / "reproduce.json", facts)
 
 
 if __name__ == "__main__":
-    main()
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary))

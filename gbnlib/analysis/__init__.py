@@ -2,7 +2,16 @@
 
 from gbnlib.analysis.outcomes import accuracies, compare_figure1, compare_with_paper, gap_shares, outcomes
 from gbnlib.analysis.stats import Interval, difference, mean, slope, smallest_detectable_difference
-from gbnlib.analysis.verdicts import VERDICTS, Verdict, judge, read_verdicts, scorecard, summary, write_verdicts
+from gbnlib.analysis.verdicts import (
+    VERDICTS,
+    Verdict,
+    completed,
+    judge,
+    read_verdicts,
+    scorecard,
+    summary,
+    write_verdicts,
+)
 
 __all__ = [
     "VERDICTS",
@@ -11,6 +20,7 @@ __all__ = [
     "accuracies",
     "compare_figure1",
     "compare_with_paper",
+    "completed",
     "difference",
     "gap_shares",
     "judge",

@@ -34,13 +34,12 @@ class Interval:
         """Whether the whole interval lies below a threshold."""
         return self.high < threshold
 
-    def text(self, digits: int = 2, sign: bool = False) -> str:
-        """The estimate with its interval in words."""
-        plus = "+" if sign else ""
-        shown = f"{self.estimate:{plus}.{digits}f}"
-        if math.isnan(self.low):
-            return f"{shown} (no interval: n = {self._counts()})"
-        return f"{shown} [{self.low:{plus}.{digits}f}, {self.high:{plus}.{digits}f}], n = {self._counts()}"
+    def text(self, unit: str = "", *, digits: int = 2, sign: bool = False) -> str:
+        """The estimate with its unit, its interval and the numbers of values, in words."""
+        form = f"{'+' if sign else ''}.{digits}f"
+        shown = f"{self.estimate:{form}} {unit}".rstrip()
+        ends = "no interval" if math.isnan(self.low) else f"[{self.low:{form}}, {self.high:{form}}]"
+        return f"{shown} {ends} (n = {self._counts()})".replace("-", "−")
 
     def _counts(self) -> str:
         return " and ".join(str(count) for count in self.n)

@@ -23,19 +23,29 @@ class Verdict:
 
     claim: str
     statement: str
-    network: str
-    network_label: str
-    dataset: str
-    dataset_label: str
-    scale: str
-    item: str
-    verdict: str
-    criterion: str
-    evidence: str
-    n: int
-    published: str
-    tag: str
+    verdict: str = NOT_TESTED
+    scale: str = ""
+    item: str = ""
+    network: str = ""
+    network_label: str = ""
+    dataset: str = ""
+    dataset_label: str = ""
+    criterion: str = ""
+    evidence: str = ""
+    n: int = 0
+    published: str = ""
+    tag: str = ""
     runs: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> bool:
+        """Whether anything at this scale bears on the claim."""
+        return self.verdict != NOT_TESTED
+
+    @property
+    def where(self) -> str:
+        """Network and data set, as far as they are known."""
+        return " on ".join(filter(None, (self.network_label, self.dataset_label)))
 
     @property
     def file(self) -> str:
@@ -85,12 +95,27 @@ def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:
 
 
 def read_verdicts(scale: str) -> list[Verdict]:
-    """All verdicts of a scale in the order of the claims; a claim nothing judged is "not tested at this scale"."""
-    read = [_from_file(path) for path in verdicts_folder(scale).glob("*.json")]
-    judged = {verdict.claim for verdict in read}
-    untested = [_untested(claim, scale) for claim in paper.claims().values() if claim.id not in judged]
+    """All verdicts of a scale in the order of the claims, with a "not tested" one for each claim nothing judged."""
+    return completed([_from_file(path) for path in verdicts_folder(scale).glob("*.json")], scale)
+
+
+def completed(verdicts: Sequence[Verdict], scale: str) -> list[Verdict]:
+    """Some verdicts and the missing claims as "not tested at this scale", in the order of the claims."""
+    judged = {verdict.claim for verdict in verdicts}
+    untested = [
+        Verdict(
+            claim.id,
+            claim.statement,
+            scale=scale,
+            evidence="nothing at this scale bears on it",
+            published=claim.published,
+            tag=claim.tag,
+        )
+        for claim in paper.claims().values()
+        if claim.id not in judged
+    ]
     order = list(paper.claims())
-    return sorted([*read, *untested], key=lambda verdict: (order.index(verdict.claim), verdict.network))
+    return sorted([*verdicts, *untested], key=lambda verdict: (order.index(verdict.claim), verdict.where))
 
 
 def scorecard(verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -99,7 +124,7 @@ def scorecard(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         {
             "claim": verdict.claim,
             "statement": verdict.statement,
-            "network and data": f"{verdict.network_label}, {verdict.dataset_label}" if verdict.network else "–",
+            "network and data": verdict.where or "–",
             "verdict": verdict.verdict,
             "evidence": verdict.evidence,
             "n": verdict.n or "–",
@@ -112,13 +137,11 @@ def scorecard(verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 def summary(verdicts: Sequence[Verdict]) -> str:
     """A paragraph that answers "does it hold up?", generated from the verdicts alone."""
-    tested = [verdict for verdict in verdicts if verdict.verdict != NOT_TESTED]
+    tested = [verdict for verdict in verdicts if verdict.tested]
     if not tested:
         return "Nothing has been tested at this scale yet."
-    places = {f"{each.network_label} on {each.dataset_label}" for each in tested}
-    sentences = [
-        f"Tested at scale {tested[0].scale}: {_listed({each.claim for each in tested})}, with {_join(sorted(places))}."
-    ]
+    places = _join(sorted({verdict.where for verdict in tested}))
+    sentences = [f"Tested at scale {tested[0].scale}: {_listed({each.claim for each in tested})}, with {places}."]
     for kind in VERDICTS[:-1]:
         claims = [each for each in tested if each.verdict == kind]
         if claims:
@@ -151,13 +174,6 @@ def _from_file(path: Path) -> Verdict:
     return Verdict(**{**content, "runs": tuple(content["runs"])})
 
 
-def _untested(claim: paper.Claim, scale: str) -> Verdict:
-    """The verdict on a claim that nothing at this scale bears on."""
-    facts = {"claim": claim.id, "statement": claim.statement, "published": claim.published, "tag": claim.tag}
-    empty = dict.fromkeys(("network", "network_label", "dataset", "dataset_label", "item", "criterion"), "")
-    return Verdict(**facts, **empty, scale=scale, verdict=NOT_TESTED, evidence="nothing at this scale bears on it", n=0)
-
-
 Decision = tuple[str, str, int]
 
 
@@ -171,8 +187,8 @@ def _judge_trend(history: pd.DataFrame, network: str) -> Decision:
     trend = stats.slope(np.log2(table.batch_size).tolist(), table.final_error.tolist(), paper.confidence())
     ends = stats.difference(errors[sizes[-1]], errors[sizes[0]], paper.confidence())
     evidence = (
-        f"slope {trend.text(sign=True)} points per doubling of the batch; error at {sizes[-1]} minus error at "
-        f"{sizes[0]}: {ends.text(sign=True)} points"
+        f"error per doubling of the batch: {trend.text('points', sign=True)}; error at {sizes[-1]} minus error at "
+        f"{sizes[0]}: {ends.text('points', sign=True)}"
     )
     above = [interval.above(0) for interval in (trend, ends)]
     if all(above):
@@ -196,10 +212,10 @@ def _judge_gain(better: str, worse: str, threshold: float = 0.0) -> Callable[[pd
             return NOT_TESTED, f"no finished runs of {', '.join(lacking)}", 0
         gap = stats.difference(needed["SB"], needed["LB"], paper.confidence())
         gain = stats.difference(needed[better], needed[worse], paper.confidence())
-        evidence = f"{better} − {worse}: {gain.text(sign=True)} points; gap SB − LB: {gap.text(sign=True)} points"
+        evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
         decision = _against(gain, threshold) if gap.above(0) else INCONCLUSIVE
         if not gap.above(0):
-            evidence += "; no gap above zero, so nothing to close"
+            evidence += "; the gap is not above zero, so there is nothing to close"
         elif decision == INCONCLUSIVE:
             evidence += _detectable(needed[better], needed[worse])
         return decision, evidence, min(len(values) for values in needed.values())

@@ -51,7 +51,7 @@ def test_equal_values_give_an_interval_of_no_length() -> None:
 
 
 def test_an_interval_reads_as_a_sentence_part() -> None:
-    assert mean([1.0, 2.0, 3.0]).text(sign=True) == "+2.00 [-0.48, +4.48], n = 3"
+    assert mean([1.0, 2.0, 3.0]).text("points", sign=True) == "+2.00 points [−0.48, +4.48] (n = 3)"
 
 
 @pytest.mark.parametrize("n", [3, 5])

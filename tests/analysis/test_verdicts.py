@@ -45,8 +45,8 @@ def test_c6_is_the_gain_of_the_scaled_rate(scaled, expected) -> None:
 def test_the_evidence_names_the_numbers_that_decided() -> None:
     """Errors 5 − 4 are a gain of one point; the t quantile of 4 degrees is 2.776, the standard error 0.0816."""
     evidence = judged("C6", runs({**GAP, "LB+LR": around(4.0)})).evidence
-    assert "LB+LR − LB: +1.00 [+0.77, +1.23], n = 3 and 3 points" in evidence
-    assert "gap SB − LB: +3.00 [+2.77, +3.23], n = 3 and 3 points" in evidence
+    assert "LB+LR − LB: +1.00 points [+0.77, +1.23] (n = 3 and 3)" in evidence
+    assert "gap SB − LB: +3.00 points [+2.77, +3.23] (n = 3 and 3)" in evidence
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_c8_is_non_inferiority_with_the_margin(adapted: float, expected: str) ->
 def test_without_a_gap_there_is_nothing_to_close() -> None:
     history = runs({"SB": around(5.0), "LB": around(5.0), "LB+LR": around(3.0)})
     verdict = judged("C6", history)
-    assert verdict.verdict == INCONCLUSIVE and "no gap above zero" in verdict.evidence
+    assert verdict.verdict == INCONCLUSIVE and "the gap is not above zero" in verdict.evidence
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -1,4 +1,4 @@
-"""Training a run: killed at any point, asked for by several processes, diverging, or on a folder that is not writable."""
+"""Training a run: killed at any point, asked for by several processes, diverging, or where nothing can be written."""
 
 import os
 import signal

@@ -7,38 +7,9 @@ run leaves none. What is absent is absent here too, and the pages say so.
 import dataclasses
 from pathlib import Path
 
+from gbnlib.analysis import Verdict
 from gbnlib.errors import UsageError
 from gbnlib.files import read_json
-
-VERDICTS = ("reproduced", "partly reproduced", "not reproduced", "inconclusive", "not tested at this scale")
-NOT_TESTED = VERDICTS[-1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """One judgement, on one claim with one network on one data set."""
-
-    claim: str = "?"
-    statement: str = ""
-    network_label: str = ""
-    dataset_label: str = ""
-    item: str = ""
-    verdict: str = NOT_TESTED
-    criterion: str = ""
-    evidence: str = ""
-    n: int = 0
-    published: str = ""
-    tag: str = ""
-    runs: tuple[str, ...] = ()
-
-    @property
-    def tested(self) -> bool:
-        return self.verdict != NOT_TESTED
-
-    @property
-    def where(self) -> str:
-        """Network and data set, as far as they are known."""
-        return ", ".join(filter(None, (self.network_label, self.dataset_label)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import jinja2
 
-from gbnlib import paper
+from gbnlib import analysis, paper
+from gbnlib.report.listing import duration
 from gbnlib.report.site import notebooks
-from gbnlib.report.site.contents import VERDICTS, Contents, Exhibit, Item, Verdict, claim_order
+from gbnlib.report.site.contents import Contents, Exhibit, Item, claim_order
 
 SITE = Path(__file__).parent
 PUNCTUATION = re.compile(f"([{re.escape(string.punctuation)}])")
@@ -50,26 +51,14 @@ def _write_item(item: Item, source: Path, render: Callable[..., str], shown: set
 
 
 def _summary(contents: Contents) -> dict:
-    """Count what the front page says: claims judged and not, verdicts by kind, what is unfinished, the data."""
-    judged = [verdict for verdict in contents.verdicts if verdict.tested]
-    named = {*paper.claims(), *(verdict.claim for verdict in contents.verdicts)}
-    tested = {verdict.claim for verdict in judged}
+    """What the front page says of all items together: the answer, what is unfinished, data and scales."""
     return {
-        "judged": judged,
-        "claims": sorted(named, key=claim_order),
-        "tested": sorted(tested, key=claim_order),
-        "untested": sorted(named - tested, key=claim_order),
-        "by_kind": [(kind, [v for v in judged if v.verdict == kind]) for kind in _kinds(judged)],
+        "answer": analysis.summary(analysis.completed(contents.verdicts, contents.scale)),
+        "judged": [verdict for verdict in contents.verdicts if verdict.tested],
         "unfinished": [item for item in contents.items if item.finished < item.planned],
         "datasets": sorted({name for item in contents.items for name in item.datasets}),
         "scales": sorted({item.scale_summary for item in contents.items if item.planned and item.scale_summary}),
     }
-
-
-def _kinds(verdicts: list[Verdict]) -> list[str]:
-    """Return the kinds of verdict that occur, the known ones first and in their own order."""
-    found = {verdict.verdict for verdict in verdicts}
-    return [kind for kind in VERDICTS if kind in found] + sorted(found.difference(VERDICTS))
 
 
 def _tally(item: Item) -> list[tuple[str, str, int]]:
@@ -89,7 +78,7 @@ def _downloads(item: Item) -> list[tuple[str, Exhibit]]:
 def _renderer(contents: Contents) -> Callable[..., str]:
     """Return ``render(page, **values)`` over the templates in ``pages/``."""
     env = environment()
-    env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads}
+    env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads, "scales": paper.scales()}
 
     def render(page: str, **values: object) -> str:
         return env.get_template(f"{page}.md.j2").render(**values)
@@ -101,8 +90,8 @@ def environment() -> jinja2.Environment:
     """Return the templates of ``pages/`` with the filters they use."""
     loader = jinja2.FileSystemLoader(SITE / "pages")
     env = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"text": _text, "prose": _prose, "option": _option, "duration": _duration, "count": _count}
-    env.filters |= {"slug": _slug, "claims": _claims, "flat": _flat}
+    env.filters |= {"text": _text, "prose": _prose, "option": _option, "duration": duration, "count": _count}
+    env.filters |= {"slug": _slug, "flat": _flat}
     return env
 
 
@@ -121,25 +110,12 @@ def _option(value: object) -> str:
     return json.dumps(_prose(value), ensure_ascii=False)
 
 
-def _duration(seconds: float) -> str:
-    """Say a time in the two largest units that it needs."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
 def _slug(value: str) -> str:
     return re.sub(r"\W+", "-", value.lower()).strip("-") or "none"
-
-
-def _claims(verdicts: list[Verdict]) -> str:
-    """Name the claims of some verdicts, each once, in order."""
-    return ", ".join(sorted({verdict.claim for verdict in verdicts}, key=claim_order))
 
 
 def _flat(value: object) -> str:
