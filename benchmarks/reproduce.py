@@ -1,7 +1,7 @@
 """Time `make reproduce` at the quick scale from an empty results folder, and again; keep what it found.
 
 It writes results/reference/benchmarks/reproduce.json, from which README.md shows times, the F1 row and the verdicts
-(`python -m gbnlib.report.readme`). Run it on a machine that does nothing else. The results are made in a temporary folder,
+(`python -m gbnlib.report.readme`). Run it on a machine that does nothing else. Results are made in a temporary folder,
 or in the empty one that is given as an argument and kept.
 """
 

@@ -83,8 +83,9 @@ def _run_only(run_id: str, scale: str, device: str, force: bool) -> None:
         raise unknown(f"run of scale {scale}", run_id, planned)
     config = planned[run_id]
     threads = paper.protocol(config.network, scale).threads
+    _say(f"{progress_text(scale)}  {config.id}  {config.method}: {experiments.updates(config):,} updates begin")
     found = experiments.run(config, force=force, device=device, threads=threads)
-    typer.echo(f"{progress_text(scale)}  {experiments.describe(found)}")
+    _say(f"{progress_text(scale)}  {experiments.describe(found)}")
 
 
 @app.command()

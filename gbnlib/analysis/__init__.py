@@ -1,6 +1,13 @@
 """From tidy frames to statistics and verdicts."""
 
-from gbnlib.analysis.outcomes import accuracies, compare_figure1, compare_with_paper, gap_shares, outcomes
+from gbnlib.analysis.outcomes import (
+    accuracies,
+    compare_figure1,
+    compare_with_paper,
+    gap_shares,
+    outcomes,
+    table1_layout,
+)
 from gbnlib.analysis.stats import Interval, difference, mean, slope, smallest_detectable_difference
 from gbnlib.analysis.verdicts import (
     VERDICTS,
@@ -31,5 +38,6 @@ __all__ = [
     "slope",
     "smallest_detectable_difference",
     "summary",
+    "table1_layout",
     "write_verdicts",
 ]

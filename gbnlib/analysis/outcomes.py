@@ -61,6 +61,39 @@ def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: flo
     }
 
 
+def table1_layout(comparison: pd.DataFrame) -> pd.DataFrame:
+    """`compare_with_paper` laid out as the paper prints it: a column a method, ours under each row."""
+    rows = []
+    for network, part in comparison.groupby("network", sort=False):
+        cells = part.set_index("method")
+        fixed = [(f"paper, {cells.paper_data.iloc[0]}", [f"{value:.2f}" for value in cells.paper])]
+        if cells.n.any():
+            final = [_with_ends(row) for row in cells.itertuples()]
+            fixed.append((f"here, {cells.data.iloc[0]}, n = {_counts(cells.n)}", final))
+            fixed.append(("here, best epoch", [_two_digits(value) for value in cells.best]))
+        else:
+            fixed.append((f"here: {cells.data.iloc[0]}", ["–"] * len(cells)))
+        for name, shown in fixed:
+            rows.append({"network": network, "result": name, **dict(zip(cells.index, shown, strict=True))})
+    return pd.DataFrame(rows)
+
+
+def _with_ends(row: object) -> str:
+    """A mean with the ends of its interval; a method without runs is a dash."""
+    ends = "" if pd.isna(row.low) else f" [{row.low:.2f}, {row.high:.2f}]"
+    return _two_digits(row.ours) + ends
+
+
+def _two_digits(value: float) -> str:
+    """A number with two digits, or a dash."""
+    return "–" if pd.isna(value) else f"{value:.2f}"
+
+
+def _counts(counts: pd.Series) -> str:
+    """The number of seeds, or its range where methods differ."""
+    return f"{counts.min()}" if counts.nunique() == 1 else f"{counts.min()} to {counts.max()}"
+
+
 def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
     """Final validation error in % by batch size: the paper's (another network and data set) and ours."""
     facts = paper.published("figure1")

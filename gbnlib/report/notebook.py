@@ -124,10 +124,15 @@ class Notebook:
         display(figure, metadata={"image/png": {"alt": alt}})
         display(Markdown(f"*{caption}*"))
 
-    def save_table(self, table: pd.DataFrame, name: str, caption: str, digits: int = 2) -> None:
-        """Save a table as CSV (full precision) and Markdown (rounded) with its caption, and show it."""
+    def save_table(
+        self, table: pd.DataFrame, name: str, caption: str, *, layout: pd.DataFrame | None = None, digits: int = 2
+    ) -> None:
+        """Save a table as CSV (full precision) and Markdown (rounded) with its caption, and show it.
+
+        `layout` is the same table laid out for reading, where that differs from the tidy one that the CSV holds.
+        """
         folder = files.make_folder(self._folder("tables"))
-        shown = table.map(partial(_cell, digits=digits))
+        shown = (table if layout is None else layout).map(partial(_cell, digits=digits))
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
         files.write_text(folder / f"{name}.md", shown.to_markdown(index=False, disable_numparse=True) + "\n")
         files.write_json(folder / f"{name}.json", {"name": name, "item": self.item.name, "caption": caption})

@@ -137,7 +137,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, network: str,
         ],
     )
     ax.set(ylabel="final validation accuracy (%)")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 

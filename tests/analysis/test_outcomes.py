@@ -50,6 +50,19 @@ def test_the_table_shows_the_paper_where_nothing_was_run() -> None:
     assert (table.iloc[5:].data == "not run at this scale").all() and table.iloc[5:].ours.isna().all()
 
 
+def test_the_layout_puts_ours_under_the_papers_row() -> None:
+    layout = analysis.table1_layout(analysis.compare_with_paper(RUNS))
+    assert layout.result[:3].tolist() == [
+        "paper, MNIST",
+        "here, MNIST digits (5,000, embedded), n = 0 to 2",
+        "here, best epoch",
+    ]
+    # SB: errors 4 and 2, so 97 ± t(1) · 1 = 12.71; LB has 88 and 87; nothing else was run.
+    assert layout.SB[:3].tolist() == ["98.27", "97.00 [84.29, 109.71]", "97.50"]
+    assert layout.LB[1].startswith("87.50 [") and layout["LB+LR"][1] == "–"
+    assert len(layout) == 3 + 5 * 2 and layout.result[4] == "here: not run at this scale"
+
+
 def test_a_share_is_given_only_where_there_is_a_gap() -> None:
     """SB 96, 97, 98 and LB 86, 87, 88: the gap is 10; +LR at 92 closes half of it, and the paper 41 %."""
     errors = {"SB": (2, 3, 4), "LB": (12, 13, 14), "LB+LR": (7, 8, 9)}
