@@ -66,6 +66,7 @@ def table1_layout(comparison: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for network, part in comparison.groupby("network", sort=False):
         cells = part.set_index("method")
+        columns = [method if method in ("SB", "LB") else f"+{method.rsplit('+')[-1]}" for method in cells.index]
         fixed = [(f"paper, {cells.paper_data.iloc[0]}", [f"{value:.2f}" for value in cells.paper])]
         if cells.n.any():
             final = [_with_ends(row) for row in cells.itertuples()]
@@ -74,7 +75,7 @@ def table1_layout(comparison: pd.DataFrame) -> pd.DataFrame:
         else:
             fixed.append((f"here: {cells.data.iloc[0]}", ["–"] * len(cells)))
         for name, shown in fixed:
-            rows.append({"network": network, "result": name, **dict(zip(cells.index, shown, strict=True))})
+            rows.append({"network": network, "result": name, **dict(zip(columns, shown, strict=True))})
     return pd.DataFrame(rows)
 
 

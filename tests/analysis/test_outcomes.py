@@ -59,7 +59,7 @@ def test_the_layout_puts_ours_under_the_papers_row() -> None:
     ]
     # SB: errors 4 and 2, so 97 ± t(1) · 1 = 12.71; LB has 88 and 87; nothing else was run.
     assert layout.SB[:3].tolist() == ["98.27", "97.00 [84.29, 109.71]", "97.50"]
-    assert layout.LB[1].startswith("87.50 [") and layout["LB+LR"][1] == "–"
+    assert layout.LB[1].startswith("87.50 [") and layout["+LR"][1] == "–"
     assert len(layout) == 3 + 5 * 2 and layout.result[4] == "here: not run at this scale"
 
 
