@@ -38,8 +38,8 @@ class Interval:
         """The estimate with its unit, its interval and the numbers of values, in words."""
         form = f"{'+' if sign else ''}.{digits}f"
         shown = f"{self.estimate:{form}} {unit}".rstrip()
-        ends = "no interval" if math.isnan(self.low) else f"[{self.low:{form}}, {self.high:{form}}]"
-        return f"{shown} {ends} (n = {self._counts()})".replace("-", "−")
+        ends = ", no interval" if math.isnan(self.low) else f" [{self.low:{form}}, {self.high:{form}}]"
+        return f"{shown}{ends} (n = {self._counts()})".replace("-", "−")
 
     def _counts(self) -> str:
         return " and ".join(str(count) for count in self.n)

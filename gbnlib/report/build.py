@@ -63,7 +63,7 @@ def _run_sphinx(scratch: Path) -> None:
 
     It works on one core: half the time goes into imports, and forked workers cost as much as they save.
     """
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-N", "-W", "--keep-going", "-b", "html"]
     command += ["-d", str(scratch / "doctrees"), str(scratch / "source"), str(scratch / "html")]
     path = os.pathsep.join(filter(None, (str(PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)

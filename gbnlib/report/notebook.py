@@ -71,9 +71,9 @@ class Notebook:
         display(Markdown(text))
 
     def _show(self, table: pd.DataFrame, caption: str) -> None:
-        """Show a table under ids that do not change from one execution to the next."""
-        style = table.style.hide(axis="index").set_caption(caption)
-        display(style.set_uuid(caption[:12].replace(" ", "-")))
+        """Show a table, as HTML and as text, with ids that do not change from one execution to the next."""
+        style = table.style.hide(axis="index").set_caption(caption).set_uuid(caption[:12].replace(" ", "-"))
+        display({"text/html": style.to_html(), "text/plain": table.to_string(index=False)}, raw=True)
 
     def compute(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Train what is missing and allowed; the tidy frames (history, distance) of all finished runs.
