@@ -84,7 +84,8 @@ _PARAMETERS = """
     plain layer, at any batch size. The state dict is that of the plain layer, key for key.
 
     Do not use it with batches of at most `ghost_size` samples: it then only repeats the plain layer. A forward
-    repeated by activation checkpointing updates the running statistics twice, as in the plain layer.
+    repeated by activation checkpointing updates the running statistics twice, as in the plain layer, unless
+    `frozen_statistics` is used.
 
     Parameters
     ----------
@@ -119,6 +120,7 @@ _PARAMETERS = """
     --------
     convert_ghost_batchnorm : Put ghost layers into an existing model.
     force_num_ghosts : Cut one batch into a given number of ghosts.
+    frozen_statistics : Leave the running statistics as they are for a while.
     """
 
 

@@ -40,7 +40,7 @@ def plan_frame(configs: Sequence[RunConfig]) -> pd.DataFrame:
     if frame.empty:
         return frame
     keys = [column for column in frame.columns if column != "finished"]
-    return frame.groupby(keys, sort=False)["finished"].agg(runs="size", finished="sum").reset_index()
+    return frame.groupby(keys, sort=False)["finished"].agg(runs="size", done="sum").reset_index()
 
 
 def plan_text(scale: str, item: str = "", seeds: int = 0) -> str:
