@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -63,7 +65,8 @@ def _run_missing(
 ) -> None:
     """Hand the runs to a pool of processes and say what each came to."""
     started = time.monotonic()
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_with_parent) as pool:
         pending: set[Future] = set()
         for config in configs:
             options = {"threads": paper.protocol(config.network, scale).threads, **execution}
@@ -80,6 +83,18 @@ def _run_missing(
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+
+
+def _leave_with_parent() -> None:
+    """In a process of the pool: when the one that made it is gone, even by `kill -9`, checkpoint and leave too."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        while True:  # the first signal asks for a checkpoint, the next one ends the process
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def describe(run: store.Run) -> str:

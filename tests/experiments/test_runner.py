@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,38 @@ def test_runs_side_by_side_give_what_runs_alone_give() -> None:
     together = experiments.run_all(configs, "smoke", jobs=2, say=lines.append)
     assert [run.done["weights_sha256"] for run in together] == alone
     assert len(lines) == 2 and lines[-1].startswith("[2/2]")
+
+
+def test_processes_of_the_pool_leave_when_their_parent_is_killed() -> None:
+    config = experiments.plan("table1", "quick", seeds=1)[-1]
+    call = [
+        sys.executable,
+        "-m",
+        "gbnlib",
+        "run",
+        "--item",
+        "table1",
+        "--scale",
+        "quick",
+        "--seeds",
+        "1",
+        "--jobs",
+        "1",
+    ]
+    parent = subprocess.Popen(call)
+    wait_for(lambda: experiments.progress(config)[0] == "running", 60)
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: experiments.progress(config)[0] == "stopped", 25)
+    assert (store.folder(config) / "checkpoint.pt").is_file()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until something holds, or fail."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_a_run_that_diverges_is_a_recorded_result() -> None:
