@@ -35,6 +35,7 @@ def plan(scale: ScaleOption = "quick", item: ItemOption = "", seeds: SeedsOption
 
 @app.command()
 def run(
+    context: typer.Context,
     item: ItemOption = "",
     scale: ScaleOption = "quick",
     seeds: SeedsOption = 0,
@@ -58,18 +59,30 @@ def run(
     Finished runs are not trained again. Stop with Ctrl-C at any time: the same command goes on from there.
     """
     from gbnlib import experiments
+    from gbnlib.report.listing import summary_text
 
     if network:
         options = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size, "lr_rule": lr_rule}
         config = experiments.own_config(network, epochs, dataset=dataset, adapt=adapt, seed=seed, **options)
         typer.echo(experiments.describe(experiments.run(config, force=force, say=_say, device=device, threads=threads)))
-    elif only:
+        return
+    _refuse_own_options(context)
+    if only:
         _run_only(only, scale, device, force)
     else:
         configs = experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
         if not configs:
             raise UsageError(f"{item or 'nothing'} is not run at scale {scale}. See `gbn plan --scale {scale}`.")
+        _say(summary_text(list(dict.fromkeys(configs)), scale))
         experiments.run_all(configs, scale, jobs=jobs, force=force, say=_say, device=device)
+
+
+def _refuse_own_options(context: typer.Context) -> None:
+    """Refuse options of a run of one's own where no --network says that it is one."""
+    own = ("dataset", "batch_size", "base_batch", "ghost_size", "lr_rule", "adapt", "epochs", "seed", "threads")
+    given = [name for name in own if context.get_parameter_source(name).name == "COMMANDLINE"]
+    if given:
+        raise UsageError(f"--{given[0].replace('_', '-')} belongs to a run of your own: name its --network too.")
 
 
 def _run_only(run_id: str, scale: str, device: str, force: bool) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         (["run", "--network", "f1", "--batch-size", "-1"], "batch_size: Input should be greater than 0 (given: -1)"),
         (["run", "--network", "nope"], "unknown network 'nope'"),
         (["plan", "--scale", "huge"], "unknown scale 'huge'. Allowed: smoke, quick, desk, paper."),
+        (["run", "--batch-size", "64"], "--batch-size belongs to a run of your own: name its --network too"),
         (["run", "--item", "table11"], "unknown item 'table11'; did you mean 'table1'"),
         (["run", "--network", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
         (["run", "--only", "f1-nope"], "unknown run of scale quick 'f1-nope'"),
@@ -40,6 +42,21 @@ def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> 
     done = gbn("run", "--network", "f1", "--epochs", "8", GBN_RESULTS=str(tmp_path / "file"))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "cannot write to" in done.stderr
+
+
+def test_sigterm_stops_a_call_with_several_runs_and_begins_no_more() -> None:
+    call = [sys.executable, "-m", "gbnlib", "run", "--item", "figure1", "--scale", "quick", "--jobs", "1"]
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    configs = experiments.plan("figure1", "quick")
+    end = time.monotonic() + 60
+    while "running" not in {experiments.progress(config)[0] for config in configs} and time.monotonic() < end:
+        time.sleep(0.1)
+    process.terminate()
+    _, message = process.communicate(timeout=10)
+    assert process.returncode == 130 and message.startswith("gbn: stopped with ") and message.count("\n") == 1
+    time.sleep(3)
+    states = [experiments.progress(config)[0] for config in configs]
+    assert "running" not in states and states.count("missing") >= len(configs) - 2
 
 
 @pytest.mark.parametrize("command", ["", "plan", "run", "status", "data", "report", "promote", "clean"])

@@ -215,7 +215,7 @@ def _judge_gain(better: str, worse: str, threshold: float = 0.0) -> Callable[[pd
         evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
         decision = _against(gain, threshold) if gap.above(0) else INCONCLUSIVE
         if not gap.above(0):
-            evidence += "; the gap is not above zero, so there is nothing to close"
+            evidence += "; the gap is not shown to be above zero, which the criterion asks for first"
         elif decision == INCONCLUSIVE:
             evidence += _detectable(needed[better], needed[worse])
         return decision, evidence, min(len(values) for values in needed.values())

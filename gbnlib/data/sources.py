@@ -129,7 +129,10 @@ def fetch(name: str, root: Path | None = None) -> None:
         try:
             getattr(datasets, entry.folder.split("/")[0])(target, download=True)
         except (OSError, RuntimeError) as error:
-            raise UsageError(f"{entry.label} could not be downloaded: {str(error).splitlines()[0]}") from error
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UsageError(
+                f"{entry.label} could not be downloaded ({reason}). Put its files into {target / entry.folder} by hand."
+            ) from error
     state = check(name, root)
     if state != "ready":
         raise UsageError(f"{entry.label}: {state}")

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 
 from gbnlib import paper
 from gbnlib.experiments import store
 from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.planning import estimated_seconds
 from gbnlib.experiments.runner import Say, run
+from gbnlib.training import Interrupted
 
 
 def run_all(
@@ -39,7 +41,11 @@ def run_all(
 
     Returns
     -------
-    The finished runs, in the order of `configs`. Ctrl-C stops all of them at a checkpoint.
+    The finished runs, in the order of `configs`.
+
+    Raises
+    ------
+    Interrupted : Ctrl-C, or a process was ended; those that trained have a checkpoint, the same call goes on.
     """
     missing = [config for config in dict.fromkeys(configs) if force or store.find(config) is None]
     missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
@@ -65,24 +71,41 @@ def _run_missing(
 ) -> None:
     """Hand the runs to a pool of processes and say what each came to."""
     started = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_with_parent) as pool:
-        pending: set[Future] = set()
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_leave_with_parent)
+    pending: set[Future] = set()
+    try:
         for config in configs:
             options = {"threads": paper.protocol(config.network, scale).threads, **execution}
-            pending.add(pool.submit(run, config, force=force, **options))
-        try:
-            while pending:
-                finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    line = describe(future.result())
-                    say(f"[{len(configs) - len(pending)}/{len(configs)}] {line}  ({time.monotonic() - started:.0f} s)")
-                tick()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+            pending.add(pool.submit(_run_or_leave, config, force=force, **options))
+        while pending:
+            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in finished:
+                line = describe(future.result())
+                say(f"[{len(configs) - len(pending)}/{len(configs)}] {line}  ({time.monotonic() - started:.0f} s)")
+            tick()
+    except (KeyboardInterrupt, BrokenProcessPool):
+        _stop(pool)
+        left = len(pending)
+        raise Interrupted(f"stopped with {left} of {len(configs)} runs not finished") from None
+    except BaseException:
+        _stop(pool)
+        raise
+    pool.shutdown()
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """Begin no more runs, and let those that train checkpoint and leave."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.terminate()
+
+
+def _run_or_leave(config: RunConfig, **options: object) -> store.Run:
+    """In a process of the pool: train a run; when it is stopped, end the process before it takes the next run."""
+    try:
+        return run(config, **options)
+    except Interrupted:
+        os._exit(1)
 
 
 def _leave_with_parent() -> None:

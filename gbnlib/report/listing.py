@@ -97,4 +97,4 @@ def data_text() -> str:
         {"data set": name, "needed by": ", ".join(needs.get(name, [])) or "–", "state": data.check(name)}
         for name in data.catalog()
     ]
-    return f"Data root: {files.data_root()} (GBN_DATA)\n\n{pd.DataFrame(rows).to_string(index=False)}"
+    return f"Data root: {files.data_root()} (GBN_DATA names another one)\n\n{pd.DataFrame(rows).to_string(index=False)}"

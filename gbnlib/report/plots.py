@@ -104,13 +104,14 @@ def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     table = analysis.outcomes(history)
     for batch_size, runs in table.groupby("batch_size"):
         style = batch_style(batch_size) | {"linestyle": ""}
-        ax.plot(runs.batch_size, runs.final_error, alpha=0.35, markersize=5, **style)
+        ax.plot(runs.batch_size, runs.final_error, **_run_marks(len(runs)), **style)
         _with_bar(ax, batch_size, analysis.mean(runs.final_error.dropna(), paper.confidence()), style)
     ax.set_xscale("log", base=2)
     sizes = sorted({*published["batch_sizes"], *table.batch_size})
     ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
     ax.set(xlabel="batch size (log scale)", ylabel="final validation error (%)")
-    ax.legend(loc="upper left")
+    ax.plot([], [], "o", color="0.2", label="here")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 
@@ -126,7 +127,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, network: str,
     for position, row in rows.iterrows():
         style = method_style(row.method) | {"linestyle": ""}
         own = 100 - runs[runs.method == row.method].final_error
-        ax.plot([position + 0.18] * len(own), own, alpha=0.35, markersize=5, **style)
+        ax.plot([position + 0.18] * len(own), own, **_run_marks(len(own)), **style)
         _with_bar(ax, position + 0.18, analysis.mean(own.dropna(), paper.confidence()), style)
     ax.plot([], [], "o", color="0.2", label=f"here ({rows.data[0]})")
     ax.set_xticks(
@@ -139,6 +140,11 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, network: str,
     ax.set(ylabel="final validation accuracy (%)")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
+
+
+def _run_marks(seeds: int) -> dict:
+    """How single runs are drawn: faint behind a mean, plain where there are too few for one."""
+    return {"alpha": 0.35, "markersize": 5} if seeds >= paper.minimum_seeds() else {"markersize": 7}
 
 
 def _with_bar(ax: Axes, x: float, interval: analysis.Interval, style: dict) -> None:

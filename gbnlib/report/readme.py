@@ -55,9 +55,18 @@ def _row() -> str:
     facts = measured()
     columns = {"method": "method", "paper": "paper (MNIST)", "ours": "here", "low": "low", "high": "high", "n": "seeds"}
     table = pd.DataFrame(facts["table1"])[list(columns)].rename(columns=columns)
-    verdicts = [f"- {each['claim']}: **{each['verdict']}**. {each['evidence']}." for each in facts["verdicts"]]
+    verdicts = [
+        f"- {each['claim']}, {_statement(each['claim'])}: **{each['verdict']}**. {each['evidence']}."
+        for each in facts["verdicts"]
+    ]
     rounded = table.to_markdown(index=False, floatfmt=".2f")
     return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *verdicts])
+
+
+def _statement(claim: str) -> str:
+    """What a claim says, as a part of a sentence."""
+    text = paper.claims()[claim].statement
+    return text[0].lower() + text[1:]
 
 
 _BLOCKS: dict[str, Callable[[], str]] = {"scales": _scales, "times": _times, "row": _row}

@@ -61,7 +61,7 @@ def test_c8_is_non_inferiority_with_the_margin(adapted: float, expected: str) ->
 def test_without_a_gap_there_is_nothing_to_close() -> None:
     history = runs({"SB": around(5.0), "LB": around(5.0), "LB+LR": around(3.0)})
     verdict = judged("C6", history)
-    assert verdict.verdict == INCONCLUSIVE and "the gap is not above zero" in verdict.evidence
+    assert verdict.verdict == INCONCLUSIVE and "the gap is not shown to be above zero" in verdict.evidence
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
