@@ -139,7 +139,7 @@ def test_a_card_opens_its_page_from_the_keyboard(browser, show):
 
     show("index.html")
     browser.find_element("css selector", ".sd-card a[href*='01_figure1']").send_keys(Keys.ENTER)
-    until(lambda: browser.current_url.endswith("items/01_figure1_generalization_gap.html"))
+    assert until(lambda: browser.current_url.endswith("items/01_figure1_generalization_gap.html"))
 
 
 def test_equations_are_set(browser, show):
