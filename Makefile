@@ -23,7 +23,7 @@ help: ## list these targets
 setup: .venv/.installed ## make .venv from requirements.lock (CPU=1: the smaller CPU-only torch)
 
 # The stamp is written last and removed first: a .venv without it was left half-made and is made anew.
-.venv/.installed: requirements.lock pyproject.toml
+.venv/.installed: requirements.lock pyproject.toml setup.py gbnlib/nn/kernel.cpp
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
 	  echo 'Python 3.11 is needed and "$(PYTHON)" is not it: install it, or name it with make setup PYTHON=/path/to/python3.11' >&2; \
 	  exit 1; }

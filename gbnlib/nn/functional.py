@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gbnlib.nn import kernel
+
 Remainder = Literal["own", "error"]
 Running = Literal["sequential", "mean"]
 
@@ -157,24 +159,41 @@ def ghost_batch_norm(
     ValueError
         For a cut that is refused, for a ghost with one value per channel, for an unknown option. Whatever is raised,
         the running statistics are as they were.
+
+    Notes
+    -----
+    Which code serves which input, in training:
+
+    - more than one ghost of float32, float64 or bfloat16 on the processor: one call of a compiled kernel, if the
+      installation has it (it is built where there is a C++ compiler; ``gbnlib.nn.kernel.NAME`` tells). It wants
+      contiguous or channels-last memory, and copies other input.
+    - one ghost, other dtypes, other devices, or no kernel: PyTorch's own kernel, ghost after ghost.
+
+    Both have first and second derivatives, and compile. Only the loop has forward-mode derivatives and ``vmap``;
+    ``GBN_KERNEL=off`` in the environment leaves the kernel unused.
     """
     check_choice("running", running, get_args(Running))
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var belong together: give both or neither")
     if not training or input.numel() == 0:
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, 0.0, eps)
+    if not eps > 0:
+        raise ValueError(f"eps must be positive, got {eps}")
+    for name, values in {"running_mean": running_mean, "weight": weight, "bias": bias}.items():
+        if values is not None and values.shape != input.shape[1:2]:
+            raise ValueError(f"{name} must have one value per channel, {input.shape[1]}, got shape {(*values.shape,)}")
     sizes = _normalizable_sizes(input, ghost_size, remainder, num_ghosts)
     buffers = () if running_mean is None else (running_mean, running_var)
-    states, step = _states(buffers, len(sizes), momentum, running)
-    outputs = [
-        F.batch_norm(ghost, *(state or (None, None)), weight, bias, True, step, eps)
-        for ghost, state in zip(input.split(sizes), states, strict=True)
-    ]
-    output = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
-    updated = [
-        values[-1] if running == "sequential" else _mean_step(buffer, values, sizes, momentum)
-        for buffer, values in zip(buffers, zip(*states, strict=True), strict=True)
-    ]
+    if len(sizes) == 1 and not isinstance(momentum, Tensor):
+        updated = [buffer.clone() for buffer in buffers]
+        output = F.batch_norm(input, *(updated or (None, None)), weight, bias, True, momentum, eps)
+    else:
+        normalise = _by_kernel if kernel.serves(input, weight, bias) else _by_loop
+        output, statistics = normalise(input, sizes, weight, bias, eps, buffers)
+        updated = [
+            _updated(buffer, values, sizes, momentum, running)
+            for buffer, values in zip(buffers, statistics, strict=True)
+        ]
     # Only now, when nothing can raise any more, do the caller's buffers change.
     for buffer, value in zip(buffers, updated, strict=True):
         buffer.copy_(value)
@@ -195,19 +214,47 @@ def _normalizable_sizes(input: Tensor, ghost_size: int, remainder: Remainder, nu
     return sizes
 
 
-def _states(
-    buffers: Sequence[Tensor], count: int, momentum: float | Tensor, running: Running
-) -> tuple[list[list[Tensor]], float | Tensor]:
-    """Make the running statistics that each ghost's native kernel writes to, and its momentum."""
+def _by_kernel(
+    input: Tensor,
+    sizes: list[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    buffers: Sequence[Tensor],
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Normalise all ghosts at once; return the output, and means and unbiased variances (ghosts, channels)."""
+    output, mean, variance = kernel.ghost_norm(input, weight, bias, sizes, eps)
+    counts = variance.new_tensor(sizes).unsqueeze(1) * math.prod(input.shape[2:])
+    return output, (mean.detach(), variance.detach() * (counts / (counts - 1)))[: len(buffers)]
+
+
+def _by_loop(
+    input: Tensor,
+    sizes: list[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    buffers: Sequence[Tensor],
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Normalise ghost after ghost; return what `_by_kernel` does, in the dtype of the buffers."""
+    statistics = [buffer.new_zeros(len(sizes), buffer.numel()) for buffer in buffers]
+    of_ghosts = zip(*statistics, strict=True) if statistics else [(None, None)] * len(sizes)
+    # A step of 1 leaves the ghost's own mean and unbiased variance in its buffers.
+    outputs = [
+        F.batch_norm(ghost, mean, variance, weight, bias, True, 1.0, eps)
+        for ghost, (mean, variance) in zip(input.split(sizes), of_ghosts, strict=True)
+    ]
+    return torch.cat(outputs) if len(outputs) > 1 else outputs[0], statistics
+
+
+def _updated(buffer: Tensor, values: Tensor, sizes: list[int], momentum: float | Tensor, running: Running) -> Tensor:
+    """Return a running statistic after the ghosts, whose own `values` are (ghosts, channels)."""
+    count, dtype = len(sizes), torch.promote_types(values.dtype, torch.float32)
     if running == "sequential":
-        # One copy for all: the kernel moves it on, ghost after ghost.
-        return [[buffer.clone() for buffer in buffers]] * count, momentum
-    # A step of 1 leaves the ghost's own mean and unbiased variance.
-    return [[torch.zeros_like(buffer) for buffer in buffers] for _ in range(count)], 1.0
-
-
-def _mean_step(buffer: Tensor, values: Sequence[Tensor], sizes: list[int], momentum: float | Tensor) -> Tensor:
-    """Return `buffer` after one step towards the mean of `values`, weighted by `sizes`."""
-    total = sum(sizes)
-    mean = sum(value * (size / total) for value, size in zip(values, sizes, strict=True))
-    return (1 - momentum) * buffer + momentum * mean
+        kept = (1 - momentum) ** count
+        shares = [momentum * (1 - momentum) ** later for later in range(count - 1, -1, -1)]
+    else:
+        kept = 1 - momentum
+        shares = [momentum * (size / sum(sizes)) for size in sizes]
+    shares = torch.stack(shares) if isinstance(momentum, Tensor) else values.new_tensor(shares, dtype=dtype)
+    return kept * buffer.to(dtype) + shares.to(dtype) @ values.to(dtype)

@@ -14,6 +14,7 @@ from torch.func import functional_call
 import gbnlib.nn.layers
 from gbnlib.nn import GhostBatchNorm1d, GhostBatchNorm2d, GhostBatchNorm3d, force_num_ghosts
 
+pytestmark = pytest.mark.usefixtures("code")
 PAIRS = [
     (GhostBatchNorm1d, nn.BatchNorm1d, (10, 3)),
     (GhostBatchNorm1d, nn.BatchNorm1d, (10, 3, 5)),

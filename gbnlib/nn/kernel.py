@@ -1,0 +1,191 @@
+"""The compiled kernel of ghost batch normalization, as operators of PyTorch; an installation may lack it.
+
+It is built from kernel.cpp when the package is installed, if there is a compiler, once for each of several instruction
+sets. ``GBN_KERNEL=off`` in the environment leaves it unused.
+"""
+
+import ctypes
+import importlib.util
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ELEMENTS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
+BUILDS = {"AVX512": ("x86_64_v4", "x86_64_v3"), "AVX2": ("x86_64_v3",)}
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+class _Batch(ctypes.Structure):
+    """`Batch` of kernel.cpp."""
+
+    _fields_ = (
+        ("in_rows", ctypes.c_int),
+        ("threads", ctypes.c_int),
+        ("starts", ctypes.POINTER(ctypes.c_int64)),
+        ("ghosts", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("values", ctypes.c_int64),
+    )
+
+
+def load(build: str) -> ctypes.CDLL | None:
+    """Load one build of the kernel ("x86_64_v4", "x86_64_v3" or "portable"), or None where it does not exist."""
+    spec = importlib.util.find_spec(f"gbnlib.nn._kernel_{build}")
+    return ctypes.CDLL(spec.origin) if spec else None
+
+
+def _best() -> tuple[str, ctypes.CDLL | None]:
+    """Return the build for this processor and its name; "none" without one."""
+    if os.environ.get("GBN_KERNEL") != "off":
+        for build in (*BUILDS.get(torch.backends.cpu.get_cpu_capability(), ()), "portable"):
+            if library := load(build):
+                return build, library
+    return "none", None
+
+
+NAME, LIBRARY = _best()
+
+
+def serves(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    """Tell whether the kernel can normalise `input`; the parameters have its dtype, or float32 for bfloat16."""
+    if LIBRARY is None or input.dtype not in ELEMENTS:
+        return False
+    allowed = {input.dtype, torch.promote_types(input.dtype, torch.float32)}
+    parameters = [values for values in (weight, bias) if values is not None]
+    return all(values.device.type == "cpu" for values in (input, *parameters)) and all(
+        values.dtype in allowed for values in parameters
+    )
+
+
+@torch.library.custom_op("gbnlib::ghost_norm", mutates_args=())
+def ghost_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, sizes: Sequence[int], eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise each ghost of `input`; return the output, and means and biased variances (ghosts, channels)."""
+    input, in_rows = _arranged(input)
+    output = torch.empty_like(input)
+    mean, variance = _statistics(input, sizes)
+    parameters = (_double(weight), _double(bias))
+    _call("forward", input, in_rows, sizes, (input, output, *parameters, mean, variance, eps))
+    return output, mean, variance
+
+
+@torch.library.custom_op("gbnlib::ghost_norm_backward", mutates_args=())
+def ghost_norm_backward(
+    input: Tensor,
+    gradient: Tensor,
+    weight: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    sizes: Sequence[int],
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of input, weight and bias; `gradient` is that of the output."""
+    input, in_rows = _arranged(input)
+    result = torch.empty_like(input)
+    gradient = torch.empty_like(input).copy_(gradient) if gradient.stride() != input.stride() else gradient
+    of_weight, of_bias = _statistics(input, sizes)
+    arguments = (input, gradient, result, _double(weight), mean, variance, eps, of_weight, of_bias)
+    _call("backward", input, in_rows, sizes, arguments)
+    dtype = input.dtype if weight is None else weight.dtype
+    return result, of_weight.sum(0).to(dtype), of_bias.sum(0).to(dtype)
+
+
+def _arranged(input: Tensor) -> tuple[Tensor, bool]:
+    """Return `input` in a layout of the kernel's, the one that plain batch normalization gives it, and which."""
+    if input.dim() == 2 or input.shape[2:].numel() == 1:
+        return input.contiguous(), True
+    layout = LAYOUTS.get(input.dim(), torch.contiguous_format)
+    if not input.is_contiguous() and torch.empty_like(input).is_contiguous(memory_format=layout):
+        return input.contiguous(memory_format=layout), layout != torch.contiguous_format
+    return input.contiguous(), False
+
+
+def _statistics(input: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Make two tensors with a value for each ghost and channel."""
+    shape = len(sizes), input.shape[1]
+    return input.new_empty(shape, dtype=torch.float64), input.new_empty(shape, dtype=torch.float64)
+
+
+def _double(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.detach().to(torch.float64).contiguous()
+
+
+def _call(
+    name: str, input: Tensor, in_rows: bool, sizes: Sequence[int], arguments: Sequence[Tensor | float | None]
+) -> None:
+    """Call one of the kernel's functions."""
+    starts = (ctypes.c_int64 * (len(sizes) + 1))(0, *accumulate(sizes))
+    samples, channels = input.shape[:2]
+    values = input.numel() // (samples * channels)
+    batch = _Batch(in_rows, torch.get_num_threads(), starts, len(sizes), channels, values)
+    function = getattr(LIBRARY, f"ghost_norm_{name}_{ELEMENTS[input.dtype]}")
+    function(batch, *map(_argument, arguments))
+
+
+def _argument(value: Tensor | float | None) -> object:
+    if isinstance(value, Tensor):
+        return ctypes.c_void_p(value.data_ptr())
+    return None if value is None else ctypes.c_double(value)
+
+
+# --- what PyTorch must know of the operators: shapes, for compilation, and derivatives ---------------------------
+
+
+@ghost_norm.register_fake
+def _(input: Tensor, weight: Tensor | None, bias: Tensor | None, sizes: Sequence[int], eps: float) -> tuple:
+    return torch.empty_like(_arranged(input)[0]), *_statistics(input, sizes)
+
+
+@ghost_norm_backward.register_fake
+def _(
+    input: Tensor,
+    gradient: Tensor,
+    weight: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    sizes: Sequence[int],
+    eps: float,
+) -> tuple:
+    of_parameter = (input if weight is None else weight).new_empty(input.shape[1])
+    return torch.empty_like(_arranged(input)[0]), of_parameter, torch.empty_like(of_parameter)
+
+
+def _save(ctx: object, inputs: tuple, output: tuple) -> None:
+    input, weight, bias, ctx.sizes, ctx.eps = inputs
+    _, mean, variance = output
+    ctx.has_bias = bias is not None
+    ctx.save_for_backward(input, weight, mean, variance)
+
+
+def _backward(ctx: object, gradient: Tensor, *_: Tensor) -> tuple:
+    input, weight, mean, variance = ctx.saved_tensors
+    of_input, of_weight, of_bias = ghost_norm_backward(input, gradient, weight, mean, variance, ctx.sizes, ctx.eps)
+    return of_input, None if weight is None else of_weight, of_bias if ctx.has_bias else None, None, None
+
+
+def _save_for_second(ctx: object, inputs: tuple, output: tuple) -> None:
+    input, gradient, weight, _, _, ctx.sizes, ctx.eps = inputs
+    ctx.save_for_backward(input, gradient, weight)
+
+
+def _second_backward(ctx: object, *directions: Tensor) -> tuple:
+    """Differentiate the gradients once more, by way of PyTorch's own kernels."""
+    input, gradient, weight = (
+        None if saved is None else saved.detach().requires_grad_() for saved in ctx.saved_tensors
+    )
+    with torch.enable_grad():
+        scale = torch.ones(input.shape[1], dtype=gradient.dtype, requires_grad=True) if weight is None else weight
+        shift = torch.zeros_like(scale).requires_grad_()
+        ghosts = [F.batch_norm(ghost, None, None, scale, shift, True, 0.0, ctx.eps) for ghost in input.split(ctx.sizes)]
+        first = torch.autograd.grad(torch.cat(ghosts), (input, scale, shift), gradient, create_graph=True)
+        second = torch.autograd.grad(first, (input, gradient, scale), directions)
+    return *second[:2], None if weight is None else second[2], None, None, None, None
+
+
+ghost_norm.register_autograd(_backward, setup_context=_save)
+ghost_norm_backward.register_autograd(_second_backward, setup_context=_save_for_second)
