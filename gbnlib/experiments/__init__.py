@@ -1,6 +1,8 @@
-"""Runs: what they are, which ones an item needs, training them, and finding them again."""
+"""Runs and measurements: what they are, which runs an item needs, making them, and finding them again."""
 
+from gbnlib.experiments import measurements
 from gbnlib.experiments.config import ENGINE, RunConfig
+from gbnlib.experiments.measurements import measure
 from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
 from gbnlib.experiments.planning import ITEMS, estimated_seconds, items_at, own_config, plan, plan_scale, updates
 from gbnlib.experiments.runner import run
@@ -19,6 +21,8 @@ __all__ = [
     "items_at",
     "jobs_on",
     "load_runs",
+    "measure",
+    "measurements",
     "own_config",
     "plan",
     "plan_scale",

@@ -13,6 +13,7 @@ import torch
 import gbnlib
 from gbnlib import data, files
 from gbnlib.experiments.config import ENGINE
+from gbnlib.nn import kernel
 
 
 def now() -> str:
@@ -40,6 +41,7 @@ def hardware(device: str = "cpu") -> dict:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "kernel": kernel.NAME,
         "device": device,
     }
     if device.startswith("cuda"):

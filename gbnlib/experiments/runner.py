@@ -15,6 +15,7 @@ from gbnlib.experiments import provenance, store
 from gbnlib.experiments.config import RunConfig
 from gbnlib.nn import build_network, convert_ghost_batchnorm
 from gbnlib.training import DistanceProbe, Execution, Training, load_checkpoint, save_checkpoint, train
+from gbnlib.training.devices import keep_freed_memory
 from gbnlib.training.loop import HISTORY_COLUMNS
 
 Say = Callable[[str], None]
@@ -72,6 +73,7 @@ def _train(config: RunConfig, options: Execution, say: Say) -> store.Run:
     if state is not None:
         options = Execution(**{**asdict(options), **state["extra"]["execution"]})
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     training = prepare(config, options.torch_device())
     store.write_config(config)
     if state is not None:

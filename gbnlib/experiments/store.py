@@ -98,23 +98,23 @@ def find(config: RunConfig) -> Run | None:
         return None
     local = path.parent == folder(config)
     origin = "local" if local else "reference" if path.parent.name == config.id else "older engine"
-    problem = _problem(path)
-    if problem is None:
+    damage = problem(path, TEXT_FILES)
+    if damage is None:
         return Run(config, path.parent, origin, files.read_json(path))
     if not local:
-        raise UsageError(f"reference run {path.parent.name}: {problem}. Restore it with git.")
-    files.set_aside(path.parent, f"damaged run ({problem})")
+        raise UsageError(f"reference run {path.parent.name}: {damage}. Restore it with git.")
+    files.set_aside(path.parent, f"damaged run ({damage})")
     return find(config)
 
 
-def _problem(done: Path) -> str | None:
-    """What is wrong with the files of a finished run, or None."""
+def problem(done: Path, names: Iterable[str]) -> str | None:
+    """What is wrong with the files beside a `done.json` that holds their checksums, or None."""
     try:
         sums = files.read_json(done)["files"]
-        broken = [name for name in TEXT_FILES if files.sha256(done.parent / name) != sums[name]]
+        broken = [name for name in names if files.sha256(done.parent / name) != sums[name]]
     except (UsageError, KeyError, TypeError, OSError) as error:
         return f"{type(error).__name__}: {error}"
-    return f"{', '.join(broken)} changed since the run ended" if broken else None
+    return f"{', '.join(broken)} changed since it was finished" if broken else None
 
 
 def _older_reference(config: RunConfig) -> Path | None:
@@ -192,13 +192,21 @@ def promote(config: RunConfig) -> Path | None:
     run = find(config)
     if run is None or run.origin != "local":
         return None
-    target = files.make_folder(files.reference_root() / "runs") / config.id
+    return publish(run.folder, files.reference_root() / "runs", TEXT_FILES)
+
+
+def publish(source: Path, target_root: Path, names: Iterable[str]) -> Path | None:
+    """Copy the named files and `done.json` of a folder to one of the same name elsewhere, all or nothing.
+
+    None if there is one already.
+    """
+    target = files.make_folder(target_root) / source.name
     if target.exists():
         return None
     partial = target.with_name(f".{target.name}")
     files.remove_folder(partial)
     partial.mkdir()
-    for name in (*TEXT_FILES, "done.json"):
-        shutil.copyfile(run.folder / name, partial / name)
+    for name in (*names, "done.json"):
+        shutil.copyfile(source / name, partial / name)
     partial.rename(target)
     return target

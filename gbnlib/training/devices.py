@@ -1,5 +1,6 @@
 """Where and how a run is executed: choices that are recorded, but are no part of what the run means."""
 
+import ctypes
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import torch
 from gbnlib.errors import UsageError, unknown
 
 PRECISIONS = ("fp32", "bf16")
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,15 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def keep_freed_memory() -> None:
+    """Make this process keep the memory it frees, with glibc; a large batch asks for the same memory every update.
+
+    By default each large tensor is mapped anew, and the kernel clears it page by page, which takes longer than many
+    an operation on it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
