@@ -13,9 +13,22 @@ from torch import Tensor, nn
 
 from gbnlib.nn.convert import convert_ghost_batchnorm
 from gbnlib.nn.functional import check_integer
+from gbnlib.nn.networks.alexnet import AlexNet
 from gbnlib.nn.networks.f1 import F1
+from gbnlib.nn.networks.resnet import ResNet
+from gbnlib.nn.networks.shallow import Shallow
+from gbnlib.nn.networks.vgg import VGG
+from gbnlib.nn.networks.wide_resnet import WideResNet
 
-NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {"f1": F1}
+NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "f1": F1,
+    "c1": Shallow,
+    "resnet44": ResNet,
+    "vgg": VGG,
+    "c3": Shallow,
+    "wresnet16-4": WideResNet,
+    "alexnet": AlexNet,
+}
 
 
 def build_network(name: str, num_classes: int, in_channels: int, image_size: int, ghost_size: int = 0) -> nn.Module:
@@ -40,7 +53,7 @@ def build_network(name: str, num_classes: int, in_channels: int, image_size: int
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest one; for sizes out of range.
+        For an unknown name, with the nearest one; for sizes out of range, images too small for the network included.
     """
     if name not in NETWORKS:
         nearest = get_close_matches(str(name).lower(), NETWORKS, n=1, cutoff=0.0)[0]
