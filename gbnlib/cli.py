@@ -137,28 +137,36 @@ def report(scale: ScaleOption = "quick") -> None:
 
 @app.command()
 def promote(scale: ScaleOption = "desk", item: ItemOption = "") -> None:
-    """Copy finished runs, without checkpoints, to results/reference, which is committed."""
+    """Copy finished runs (no checkpoints) and measurements to results/reference, which is committed."""
     from gbnlib import experiments
+    from gbnlib.report.items import get_item
+    from gbnlib.report.listing import configs_of, measurements_of
 
-    configs = experiments.plan(item, scale) if item else experiments.plan_scale(scale)
-    copied = [path for config in configs if (path := experiments.promote(config)) is not None]
+    only_measured = item and get_item(item).name not in experiments.ITEMS
+    copied = [experiments.promote(config) for config in ([] if only_measured else configs_of(scale, item))]
+    copied += [experiments.measurements.promote(wanted) for wanted in measurements_of(scale, item)]
+    copied = [path for path in copied if path is not None]
     for path in copied:
         typer.echo(path.name)
-    typer.echo(f"{len(copied)} runs copied; {sum(map(experiments.is_done, configs))} of {len(configs)} are finished.")
+    typer.echo(f"{len(copied)} copied to results/reference; what is there already or not finished was left.")
 
 
 @app.command()
 def clean(
     scale: ScaleOption = "quick",
-    runs: Annotated[bool, typer.Option("--runs", help="Also the scale's runs, which take time to train.")] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Also its runs and measurements, which take time.")] = False,
 ) -> None:
     """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
     from gbnlib import experiments, files, paper
+    from gbnlib.report.listing import measurements_of
 
+    measured = measurements_of(scale)
     files.remove_folder(files.results_root() / paper.scale(scale).name)
     if runs:
         for config in experiments.plan_scale(scale):
             files.remove_folder(experiments.folder(config))
+        for wanted in measured:
+            files.remove_folder(experiments.measurements.root() / wanted)
     typer.echo(f"Removed {files.results_root() / scale}{' and its runs' * runs}. Reference runs are never removed.")
 
 

@@ -20,6 +20,12 @@ def configs_of(scale: str, item: str, seeds: int = 0) -> list[RunConfig]:
     return experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
 
 
+def measurements_of(scale: str, item: str = "") -> list[str]:
+    """Ids of the measurements that the executed notebooks of a scale, or the one of an item, rest on."""
+    records = sorted((files.results_root() / scale / "items").glob(f"{item or '*'}.json"))
+    return list(dict.fromkeys(wanted for path in records for wanted in files.read_json(path).get("measurements", [])))
+
+
 def plan_frame(configs: Sequence[RunConfig]) -> pd.DataFrame:
     """A plan as a table: a row for each method, data set and batch size."""
     rows = [

@@ -1,6 +1,6 @@
 """What every notebook does the same way: check parameters, get runs, save what it shows, say where it comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,13 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from gbnlib import analysis, data, experiments, files, paper
-from gbnlib.experiments import RunConfig, provenance
+from gbnlib.experiments import RunConfig, measurements, provenance
 from gbnlib.report import plots
 from gbnlib.report.items import Item, get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
 from gbnlib.report.parameters import Parameters, read_parameters
 
-#: Missing runs that take longer than this are trained only when the parameter `train` says so.
+#: Missing runs and measurements that take longer than this are made only when the parameter `train` says so.
 PATIENCE_SECONDS = 600.0
 
 
@@ -38,12 +38,13 @@ def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
 
 @dataclass
 class Notebook:
-    """One executing notebook: its item, its parameters and its runs."""
+    """One executing notebook: its item, its parameters, its runs and its measurements (None: not made)."""
 
     item: Item
     parameters: Parameters
     configs: list[RunConfig]
     runs: list[experiments.Run] = field(default_factory=list)
+    measured: dict[str, measurements.Measurement | None] = field(default_factory=dict)
 
     @property
     def scale(self) -> str:
@@ -101,8 +102,38 @@ class Notebook:
         experiments.run_all(self.configs, self.scale, tick=tick, **options)
         line.update(Markdown(""))
 
-    def check(self, history: pd.DataFrame) -> None:
+    def measure(
+        self,
+        name: str,
+        function: Callable[..., pd.DataFrame],
+        parameters: Mapping[str, object],
+        *,
+        seconds: float,
+        version: int = 1,
+    ) -> pd.DataFrame:
+        """The frame of a measurement: from disk, or made now; empty where it is missing and may not be made.
+
+        `seconds` is about how long it takes: one longer than `PATIENCE_SECONDS` is made only when `train` is true. The
+        others are arguments of `experiments.measure`.
+        """
+        wanted = measurements.identify(name, parameters, version)
+        if self.parameters.force or self.parameters.train or seconds <= PATIENCE_SECONDS:
+            experiments.measure(name, function, parameters, version=version, force=self.parameters.force)
+        found = self.measured[wanted] = measurements.find(wanted)
+        if found is None:
+            print(f"{name} is not measured yet; it would take about {duration(seconds)}, with `-p train True`.")
+        return pd.DataFrame() if found is None else found.frame()
+
+    def check(self, history: pd.DataFrame | None = None) -> None:
         """Say what is complete, what is missing and what diverged; assert what must never be false."""
+        if self.measured:
+            made = [found for found in self.measured.values() if found]
+            print(f"{len(made)} of {len(self.measured)} measurements made.")
+        if history is not None:
+            self._check_runs(history)
+
+    def _check_runs(self, history: pd.DataFrame) -> None:
+        """Say which runs are complete, missing or diverged."""
         diverged = [run.config.id for run in self.runs if run.status == "diverged"]
         older = [run.config.id for run in self.runs if run.origin == "older engine"]
         print(f"{len(self.runs)} of {len(self.configs)} runs finished, {len(diverged)} of them diverged.")
@@ -139,12 +170,16 @@ class Notebook:
         self._show(shown, caption)
 
     def verdict(self, history: pd.DataFrame) -> None:
-        """Judge the item's claims, save the verdicts and show them as cards."""
+        """Judge the item's claims by its runs, save the verdicts and show them as cards."""
         verdicts = [
             analysis.judge(claim, history, item=self.item.name, scale=self.scale, network=network)
             for claim in self.item.claims
             for network in dict.fromkeys(config.network for config in self.configs)
         ]
+        self.show_verdicts(verdicts)
+
+    def show_verdicts(self, verdicts: Sequence[analysis.Verdict]) -> None:
+        """Save verdicts and show them as cards."""
         analysis.write_verdicts(verdicts, self.scale)
         for verdict in verdicts:
             display(Markdown(_verdict_text(verdict)))
@@ -155,11 +190,15 @@ class Notebook:
         """Record what the item rests on for the report, and show where the numbers come from."""
         facts = {**provenance.software(), **provenance.hardware()}
         files.write_json(self._folder("items") / f"{self.item.name}.json", self._record(facts))
-        seconds = sum(run.done["summary"]["seconds"] for run in self.runs)
-        origins = pd.Series([run.origin for run in self.runs]).value_counts()
-        runs = ", ".join(f"{count} {origin}" for origin, count in origins.items())
-        rows = [("scale", self.scale), ("runs", f"{len(self.runs)} of {len(self.configs)} ({runs or 'none'})")]
-        rows += [("training time", duration(seconds))] if self.runs else []
+        made = [found for found in self.measured.values() if found]
+        rows = [("scale", self.scale)]
+        if self.configs or not self.measured:
+            rows.append(("runs", _tally(self.runs, len(self.configs))))
+        if self.runs:
+            rows.append(("training time", duration(sum(run.done["summary"]["seconds"] for run in self.runs))))
+        if self.measured:
+            rows.append(("measurements", _tally(made, len(self.measured))))
+            rows.append(("measuring time", duration(sum(found.seconds for found in made))))
         rows += [
             (name, facts[name]) for name in ("gbnlib", "engine", "torch", "python", "cpu", "cpu_capability", "commit")
         ]
@@ -183,6 +222,7 @@ class Notebook:
             "reference": sum(run.origin != "local" for run in self.runs),
             "seeds": len({run.config.seed for run in self.runs}),
             "training_seconds": sum(run.done["summary"]["seconds"] for run in self.runs),
+            "measurements": [wanted for wanted, found in self.measured.items() if found],
             "command": f"papermill notebooks/{self.item.notebook}.ipynb out.ipynb -p scale {self.scale}",
             "limits": list(self.item.limits),
             "provenance": facts,
@@ -191,6 +231,13 @@ class Notebook:
     def _folder(self, kind: str) -> Path:
         """Where this scale's figures, tables or item records lie."""
         return files.results_root() / self.scale / kind
+
+
+def _tally(made: Sequence[experiments.Run | measurements.Measurement], planned: int) -> str:
+    """How many of the planned ones are made, and where they come from."""
+    origins = pd.Series([each.origin for each in made]).value_counts()
+    told = ", ".join(f"{count} {origin}" for origin, count in origins.items())
+    return f"{len(made)} of {planned} ({told or 'none'})"
 
 
 def _cell(value: object, digits: int) -> str:

@@ -50,6 +50,7 @@ class Item:
     reference: int = 0
     seeds: int = 0
     training_seconds: float = 0.0
+    measurements: tuple[str, ...] = ()
     command: str = ""
     limits: tuple[str, ...] = ()
     provenance: dict = dataclasses.field(default_factory=dict)
