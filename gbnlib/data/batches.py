@@ -17,11 +17,17 @@ def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 images (N, C, H, W) as float32, (x / 255 − mean) / std per channel: ToTensor and Normalize in one."""
-    shape = (1, -1, 1, 1)
-    scale = 1.0 / (255.0 * torch.tensor(std, device=images.device).reshape(shape))
-    shift = -(torch.tensor(mean, device=images.device) / torch.tensor(std, device=images.device)).reshape(shape)
-    return torch.addcmul(shift, images.to(torch.float32), scale)
+    """uint8 images (N, C, H, W) as float32, (x / 255 − mean) / std per channel: ToTensor and Normalize in one.
+
+    The result is channels-last, and so should the images be: other layouts are copied.
+    """
+    rows = images.permute(0, 2, 3, 1).contiguous().flatten(2)  # (N, H, W · C)
+    scale, shift = (
+        torch.tensor(values, device=images.device).repeat(images.shape[3])
+        for values in ([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])
+    )
+    values = rows.to(torch.float32).mul_(scale).add_(shift)
+    return values.unflatten(2, (images.shape[3], images.shape[1])).permute(0, 3, 1, 2)
 
 
 class Batches:
@@ -55,8 +61,10 @@ class Batches:
                 f"batch_size is {batch_size}; it must lie between 1 and the {len(labels)} training images."
             )
         height, width = images.shape[-2:]
-        # All crops of all images as one view (N, C, 2 pad + 1, 2 pad + 1, H, W) of the padded images.
-        self.windows = F.pad(images, (pad,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+        padded = F.pad(images, (pad,) * 4).permute(0, 2, 3, 1).contiguous()
+        padded = torch.cat([padded, padded.flip(2)]) if flip else padded
+        # All crops of all images, mirrored ones behind the others, as one view (N, 2 pad + 1, 2 pad + 1, H, W, C).
+        self.windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
         self.labels, self.batch_size, self.seed = labels, batch_size, seed
         self.mean, self.std, self.pad, self.flip, self.drop_last = mean, std, pad, flip, drop_last
 
@@ -72,14 +80,11 @@ class Batches:
         order = torch.randperm(count, generator=generator(self.seed, epoch, "order")).to(device)
         chance = generator(self.seed, epoch, "augmentation")
         corners = torch.randint(0, 2 * self.pad + 1, (count, 2), generator=chance).to(device)
-        flips = (torch.rand(count, generator=chance) < 0.5).to(device) if self.flip else None
+        if self.flip:
+            flips = (torch.rand(count, generator=chance) < 0.5).to(device)
+            corners[:, 1] = torch.where(flips, 2 * self.pad - corners[:, 1], corners[:, 1])
         for batch in range(start, self.updates_per_epoch):
             part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             chosen = order[part]
-            images = self._augmented(chosen, corners[part], None if flips is None else flips[part])
-            yield normalise(images, self.mean, self.std), self.labels[chosen]
-
-    def _augmented(self, chosen: Tensor, corners: Tensor, flips: Tensor | None) -> Tensor:
-        """Crop and flip each chosen image by its own draw."""
-        images = self.windows[chosen, :, corners[:, 0], corners[:, 1]]
-        return images if flips is None else torch.where(flips[:, None, None, None], images.flip(3), images)
+            images = self.windows[chosen + count * flips[part] if self.flip else chosen, *corners[part].unbind(1)]
+            yield normalise(images.permute(0, 3, 1, 2), self.mean, self.std), self.labels[chosen]

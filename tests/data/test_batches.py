@@ -34,7 +34,7 @@ def test_an_epoch_is_a_permutation_cut_into_batches(count, draw, epoch, drop_las
 def test_images_and_labels_stay_together() -> None:
     batches = make()
     for images, labels in batches.epoch(3):
-        plain = batches.windows[labels, :, 0, 0]
+        plain = batches.windows[labels, 0, 0].permute(0, 3, 1, 2)
         assert torch.equal(images, normalise(plain, batches.mean, batches.std))
 
 
@@ -60,7 +60,7 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_alone() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_augmentation_equals_torchvision_image_for_image(channels: int) -> None:
     batches = make(count=40, batch_size=16, channels=channels, pad=2, flip=True)
-    originals = make(count=40, batch_size=16, channels=channels).windows[:, :, 0, 0]
+    originals = make(count=40, batch_size=16, channels=channels).windows[:, 0, 0].permute(0, 3, 1, 2)
     chance = generator(0, 5, "augmentation")
     corners = torch.randint(0, 5, (40, 2), generator=chance)
     flips = torch.rand(40, generator=chance) < 0.5
