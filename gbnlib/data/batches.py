@@ -1,7 +1,7 @@
 """Batches cut from tensors that stay on the device; nothing about them needs saving to resume a run."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,10 +10,15 @@ from torch.nn import functional as F
 from gbnlib.errors import UsageError
 
 
+def derived_seed(seed: int, number: int, purpose: str) -> int:
+    """A seed that depends on (seed, number of the epoch or update, purpose) alone: nothing drawn needs saving."""
+    digest = hashlib.sha256(f"{seed}/{number}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
-    """A CPU generator that depends on (seed, epoch, purpose) alone, so that any epoch can be made at any time."""
-    digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    """A CPU generator with a derived seed, so that any epoch can be made at any time."""
+    return torch.Generator().manual_seed(derived_seed(seed, epoch, purpose))
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -30,16 +35,49 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return values.unflatten(2, (images.shape[3], images.shape[1])).permute(0, 3, 1, 2)
 
 
-class Batches:
-    """Shuffled, augmented batches of a training set.
+class Order:
+    """The order of a training set: a permutation an epoch, cut into batches.
+
+    Parameters
+    ----------
+    labels : int64 (N,) on the device where the training happens.
+    batch_size : samples in a batch; the last one of an epoch holds what is left, unless `drop_last`.
+    seed : with the epoch number, decides the order; resuming needs nothing else.
+    """
+
+    def __init__(self, labels: Tensor, batch_size: int, seed: int, drop_last: bool = False) -> None:
+        if not 1 <= batch_size <= len(labels):
+            raise UsageError(
+                f"batch_size is {batch_size}; it must lie between 1 and the {len(labels)} training images."
+            )
+        self.labels, self.batch_size, self.seed, self.drop_last = labels, batch_size, seed, drop_last
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        full, rest = divmod(len(self.labels), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def order(self, epoch: int) -> Tensor:
+        """The numbers of the samples in the order of an epoch, int64 (N,) on the CPU."""
+        return torch.randperm(len(self.labels), generator=generator(self.seed, epoch, "order"))
+
+    def parts(self, start: int) -> list[slice]:
+        """The parts of an order that are its batches, from number `start` on."""
+        size = self.batch_size
+        return [slice(batch * size, (batch + 1) * size) for batch in range(start, self.updates_per_epoch)]
+
+
+class Batches(Order):
+    """Shuffled, augmented batches of a training set that lies on the device.
 
     Parameters
     ----------
     images, labels : uint8 (N, C, H, W) and int64 (N,) on the device where the training happens.
-    batch_size : samples in a batch; the last one of an epoch holds what is left, unless `drop_last`.
-    seed : with the epoch number, decides order, crops and flips; resuming needs nothing else.
+    batch_size, seed, drop_last : as for `Order`; the seed also decides crops and flips.
     mean, std : per channel, of images in [0, 1].
-    pad : pixels of zeros added on each side before a random crop to the old size; 0 means no crop.
+    pad : pixels added on each side before a random crop to the old size; 0 means no crop.
+    fill : value of the added pixels, from 0 to 255.
     flip : mirror each image left to right with probability one half.
     """
 
@@ -53,38 +91,38 @@ class Batches:
         mean: Sequence[float],
         std: Sequence[float],
         pad: int = 0,
+        fill: int = 0,
         flip: bool = False,
         drop_last: bool = False,
     ) -> None:
-        if not 1 <= batch_size <= len(labels):
-            raise UsageError(
-                f"batch_size is {batch_size}; it must lie between 1 and the {len(labels)} training images."
-            )
+        super().__init__(labels, batch_size, seed, drop_last)
         height, width = images.shape[-2:]
-        padded = F.pad(images, (pad,) * 4).permute(0, 2, 3, 1).contiguous()
+        padded = F.pad(images, (pad,) * 4, value=fill).permute(0, 2, 3, 1).contiguous()
         padded = torch.cat([padded, padded.flip(2)]) if flip else padded
         # All crops of all images, mirrored ones behind the others, as one view (N, 2 pad + 1, 2 pad + 1, H, W, C).
         self.windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
-        self.labels, self.batch_size, self.seed = labels, batch_size, seed
-        self.mean, self.std, self.pad, self.flip, self.drop_last = mean, std, pad, flip, drop_last
+        self.mean, self.std, self.pad, self.flip = mean, std, pad, flip
 
-    @property
-    def updates_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
-        full, rest = divmod(len(self.labels), self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+    def size_of(self, update: int) -> int:
+        """Samples of the batch of an update."""
+        first = update % self.updates_per_epoch * self.batch_size
+        return min(self.batch_size, len(self.labels) - first)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch from number `start` on, as (normalised images, labels)."""
+    def epoch(
+        self, epoch: int, start: int = 0, share: Callable[[int], slice] = slice
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch from number `start` on, as (normalised images, labels).
+
+        `share` says which samples of a batch of some size are wanted; by default all of them.
+        """
         device, count = self.labels.device, len(self.labels)
-        order = torch.randperm(count, generator=generator(self.seed, epoch, "order")).to(device)
+        order = self.order(epoch).to(device)
         chance = generator(self.seed, epoch, "augmentation")
         corners = torch.randint(0, 2 * self.pad + 1, (count, 2), generator=chance).to(device)
         if self.flip:
             flips = (torch.rand(count, generator=chance) < 0.5).to(device)
             corners[:, 1] = torch.where(flips, 2 * self.pad - corners[:, 1], corners[:, 1])
-        for batch in range(start, self.updates_per_epoch):
-            part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        for part in self.parts(start):
             chosen = order[part]
             images = self.windows[chosen + count * flips[part] if self.flip else chosen, *corners[part].unbind(1)]
             yield normalise(images.permute(0, 3, 1, 2), self.mean, self.std), self.labels[chosen]

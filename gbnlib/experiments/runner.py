@@ -14,7 +14,7 @@ from gbnlib import data, files
 from gbnlib.experiments import provenance, store
 from gbnlib.experiments.config import RunConfig
 from gbnlib.nn import build_network, convert_ghost_batchnorm
-from gbnlib.training import DistanceProbe, Execution, Training, load_checkpoint, save_checkpoint, train
+from gbnlib.training import DistanceProbe, Execution, Shares, Training, load_checkpoint, save_checkpoint, train
 from gbnlib.training.devices import keep_freed_memory
 from gbnlib.training.loop import HISTORY_COLUMNS
 
@@ -130,8 +130,12 @@ def prepare(config: RunConfig, device: torch.device) -> Training:
         evaluate_every=config.evaluate_every,
         clip_norm=config.clip_norm,
         noise=config.noise,
-        tail_ghosts=config.batch_size // config.ghost_size if official_tail and config.ghost_size else 0,
         precision=config.precision,
+        shares=Shares(
+            config.batch_size,
+            config.ghost_size,
+            tail_ghosts=config.batch_size // config.ghost_size if official_tail and config.ghost_size else 0,
+        ),
     )
 
 

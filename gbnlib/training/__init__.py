@@ -4,11 +4,15 @@ from gbnlib.training.checkpoint import load_checkpoint, save_checkpoint
 from gbnlib.training.devices import Execution
 from gbnlib.training.loop import Interrupted, Training, evaluate, train
 from gbnlib.training.probes import DistanceProbe, log_spaced
+from gbnlib.training.processes import Processes
+from gbnlib.training.shares import Shares
 
 __all__ = [
     "DistanceProbe",
     "Execution",
     "Interrupted",
+    "Processes",
+    "Shares",
     "Training",
     "evaluate",
     "load_checkpoint",

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gbnlib.data.batches import Batches, generator, normalise
+from gbnlib.data.batches import Batches, derived_seed, generator, normalise
 from gbnlib.nn import force_num_ghosts
 from gbnlib.regimes import Regime, apply_settings
 from gbnlib.training.devices import autocast
 from gbnlib.training.probes import DistanceProbe
+from gbnlib.training.processes import Processes
+from gbnlib.training.shares import Shares
+from gbnlib.training.statistics import RunningStatistics
 
 HISTORY_COLUMNS = (
     "update",
@@ -37,8 +40,9 @@ class Training:
 
     `history` has a row an evaluation (HISTORY_COLUMNS, errors in %); `status` is "running", "finished" or "diverged".
     Training loss and error are running averages over the epoch that ends at the row, in training mode, as in the
-    official code. `tail_ghosts` forces the number of ghosts of a last partial batch (0 leaves it to the layers).
-    `noise` is the standard deviation σ of multiplicative noise z ~ N(1, σ²) on each sample's loss.
+    official code. `shares` says which samples of a batch this process takes, and in which micro-batches; the default
+    takes all at once. `noise` is the standard deviation σ of multiplicative noise z ~ N(1, σ²) on each sample's loss.
+    `compiled` goes through the network in training in place of `model`, whose parameters it has.
     """
 
     model: nn.Module
@@ -50,14 +54,22 @@ class Training:
     evaluate_every: int = 1
     clip_norm: float = 0.0
     noise: float = 0.0
-    tail_ghosts: int = 0
     precision: str = "fp32"
+    shares: Shares | None = None
+    processes: Processes = field(default_factory=Processes)
+    compiled: Callable[[Tensor], Tensor] | None = None
     update: int = 0
     seconds: float = 0.0
     status: str = "running"
     history: list[list[float]] = field(default_factory=list)
     sums: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     stop: bool = False
+
+    def __post_init__(self) -> None:
+        self.shares = self.shares or Shares(self.batches.batch_size)
+        self.statistics = RunningStatistics(self.model)
+        dropouts = (nn.modules.dropout._DropoutNd, nn.RReLU)
+        self.draws = any(isinstance(layer, dropouts) for layer in self.model.modules())
 
     @property
     def total_updates(self) -> int:
@@ -75,7 +87,6 @@ class Training:
             "history": self.history,
             "distances": self.probe.rows,
             "sums": self.sums,
-            "rng": _rng_state(),
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -85,7 +96,6 @@ class Training:
         self.update, self.seconds, self.status = state["update"], state["seconds"], state["status"]
         self.history, self.probe.rows = state["history"], state["distances"]
         self.sums = state["sums"].to(self.batches.labels.device)
-        _set_rng_state(state["rng"])
 
 
 def train(
@@ -111,7 +121,7 @@ def train(
         if start == 0:
             training.sums.zero_()
         weights = _noise_weights(training, epoch)
-        for images, labels in training.batches.epoch(epoch, start):
+        for images, labels in training.batches.epoch(epoch, start, training.shares.mine):
             apply_settings(training.optimizer, training.regime.at(training.update, per_epoch))
             training.sums += _step(training, images, labels, weights)
             training.update += 1
@@ -119,31 +129,72 @@ def train(
             training.seconds = time.monotonic() - started
             if training.update % per_epoch == 0:
                 _end_epoch(training, epoch + 1, report)
-            if training.stop or training.update == first_phase_end or time.monotonic() - saved > save_seconds:
+            due = training.update == first_phase_end or time.monotonic() - saved > save_seconds
+            stop, due = training.processes.first_says((training.stop, due), labels.device)
+            if stop or due:
                 save()
                 saved = time.monotonic()
-            if training.stop:
+            if stop:
                 raise Interrupted(f"stopped after update {training.update:,} of {total:,}")
     if training.status == "running":
         training.status = "finished"
 
 
 def _step(training: Training, images: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    """One update; returns (summed loss, wrong answers, samples) without waiting for the device."""
-    partial = len(labels) < training.batches.batch_size
-    forced = partial and training.tail_ghosts > 0
-    ghosts = force_num_ghosts(training.model, training.tail_ghosts) if forced else nullcontext()
-    with ghosts, autocast(training.precision, labels.device):
-        logits = training.model(images)
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
-    loss = losses.mean() if weights is None else (losses * _part(weights, training)).mean()
+    """One update; returns (summed loss, wrong answers, samples) over all processes, without waiting for the device.
+
+    `images` and `labels` are this process's share of the batch, `weights` the noise factors of the whole epoch.
+    """
+    count = training.batches.size_of(training.update)
+    factors = None if weights is None else _share(weights, training, count)
+    sums = torch.zeros(3, dtype=torch.float64, device=labels.device)
     training.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    parts, first = training.shares.micro_batches(count), 0
+    with training.statistics.of_one_batch(len(parts), training.shares.ghosts_by_rank(count), training.processes):
+        for size, ghosts in parts:
+            part = slice(first, first + size)
+            factor = None if factors is None else factors[part]
+            sums += _accumulate(training, images[part], labels[part], factor, ghosts, count)
+            first += size
+    if training.processes.count > 1:
+        training.processes.add_up([_gradient(parameter) for parameter in training.model.parameters()])
+        training.processes.add_up([sums])
     if training.clip_norm:
         nn.utils.clip_grad_norm_(training.model.parameters(), training.clip_norm)
     training.optimizer.step()
+    return sums
+
+
+def _accumulate(
+    training: Training, images: Tensor, labels: Tensor, factors: Tensor | None, ghosts: int, count: int
+) -> Tensor:
+    """Forward and backward of one micro-batch, of a batch of `count` samples; returns the part of the sums."""
+    if training.draws:
+        _seed_draws(training)
+    forced = force_num_ghosts(training.model, ghosts) if ghosts else nullcontext()
+    with forced, autocast(training.precision, labels.device):
+        logits = (training.compiled or training.model)(images)
+    losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    ((losses if factors is None else losses * factors).sum() / count).backward()
     wrong = (logits.detach().argmax(1) != labels).sum()
     return torch.stack([losses.detach().sum().double(), wrong.double(), torch.full_like(wrong, len(labels)).double()])
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """The gradient of a parameter; zero in a process whose share of the batch is empty."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
+def _seed_draws(training: Training) -> None:
+    """Make what dropout draws a pure function of (seed, update, process), so that nothing of it needs saving."""
+    purpose = f"dropout of process {training.processes.rank}"
+    seed = derived_seed(training.batches.seed, training.update, purpose)
+    device = training.batches.labels.device
+    (
+        torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+    ).manual_seed(seed)
 
 
 def _noise_weights(training: Training, epoch: int) -> Tensor | None:
@@ -155,11 +206,10 @@ def _noise_weights(training: Training, epoch: int) -> Tensor | None:
     return (1.0 + training.noise * factors).to(labels.device)
 
 
-def _part(weights: Tensor, training: Training) -> Tensor:
-    """The part of an epoch's factors that belongs to the update at hand."""
-    size = training.batches.batch_size
-    first = (training.update % training.batches.updates_per_epoch) * size
-    return weights[first : first + size]
+def _share(weights: Tensor, training: Training, count: int) -> Tensor:
+    """The part of an epoch's factors that belongs to this process at the update at hand."""
+    first = (training.update % training.batches.updates_per_epoch) * training.batches.batch_size
+    return weights[first : first + count][training.shares.mine(count)]
 
 
 def _end_epoch(training: Training, epoch: int, report: Callable[[], None]) -> None:
@@ -191,18 +241,3 @@ def evaluate(
     model.train()
     loss, wrong = sums.tolist()
     return loss / len(labels), 100 * wrong / len(labels)
-
-
-def _rng_state() -> dict[str, Tensor]:
-    """The state of PyTorch's own generators, which dropout uses."""
-    state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def _set_rng_state(state: dict[str, Tensor]) -> None:
-    """Put PyTorch's own generators back."""
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from gbnlib.data import Batches, normalise
 from gbnlib.nn import GhostBatchNorm1d, kernel
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import DistanceProbe, Interrupted, Training, evaluate, train
+from gbnlib.training import DistanceProbe, Interrupted, Shares, Training, evaluate, train
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3), Phase(epoch=2, lr=0.02)), epochs=4)
 
@@ -124,7 +124,9 @@ def test_the_official_cut_keeps_the_number_of_ghosts_in_the_last_batch() -> None
     """22 samples in batches of 12 with ghosts of 6 leave 10: own cut 6 + 4, official cut two ghosts of 5."""
 
     def train_with(tail_ghosts: int) -> nn.Module:
-        run = training(network(norm=GhostBatchNorm1d(8, 6)), batch_size=12, tail_ghosts=tail_ghosts)
+        run = training(
+            network(norm=GhostBatchNorm1d(8, 6)), batch_size=12, shares=Shares(12, 6, tail_ghosts=tail_ghosts)
+        )
         sizes.clear()
         with_sizes(run.model[2])
         train(run)

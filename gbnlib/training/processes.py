@@ -1,0 +1,56 @@
+"""The processes that train one run together, as torchrun starts them; usually there is one."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which process this is, and of how many. With one, nothing is communicated."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def from_environment(cls) -> "Processes":
+        """Those that torchrun started, joined into a group at the first call."""
+        count = int(os.environ.get("WORLD_SIZE", 1))
+        if count > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return cls(int(os.environ.get("RANK", 0)), count)
+
+    @staticmethod
+    def local_rank() -> int:
+        """The number of this process on its machine, which is that of its GPU."""
+        return int(os.environ.get("LOCAL_RANK", 0))
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each of some tensors of one dtype by its sum over processes, in one message."""
+        if self.count == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """The tensors of all processes, by rank."""
+        if self.count == 1:
+            return [tensor]
+        gathered = [torch.empty_like(tensor) for _ in range(self.count)]
+        dist.all_gather(gathered, tensor)
+        return gathered
+
+    def first_says(self, values: Sequence[bool], device: torch.device) -> list[bool]:
+        """What the process of rank 0 says; the others' values are ignored."""
+        if self.count == 1:
+            return list(values)
+        answers = torch.tensor(values, dtype=torch.uint8, device=device)
+        dist.broadcast(answers, src=0)
+        return answers.bool().tolist()
