@@ -8,7 +8,17 @@ from gbnlib.analysis.outcomes import (
     outcomes,
     table1_layout,
 )
-from gbnlib.analysis.stats import Interval, difference, mean, slope, smallest_detectable_difference
+from gbnlib.analysis.stats import (
+    Interval,
+    bootstrap,
+    difference,
+    equivalence,
+    mean,
+    slope,
+    smallest_detectable_difference,
+    smallest_detectable_effect,
+    trend,
+)
 from gbnlib.analysis.verdicts import (
     VERDICTS,
     Verdict,
@@ -25,10 +35,12 @@ __all__ = [
     "Interval",
     "Verdict",
     "accuracies",
+    "bootstrap",
     "compare_figure1",
     "compare_with_paper",
     "completed",
     "difference",
+    "equivalence",
     "gap_shares",
     "judge",
     "mean",
@@ -37,7 +49,9 @@ __all__ = [
     "scorecard",
     "slope",
     "smallest_detectable_difference",
+    "smallest_detectable_effect",
     "summary",
     "table1_layout",
+    "trend",
     "write_verdicts",
 ]

@@ -1,11 +1,15 @@
 """Intervals over seeds. They say how far seeds scatter, not how well the test images stand for all images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, stats
+
+
+#: Values under which a bootstrap interval covers far less than it says, so that none is given.
+BOOTSTRAP_MINIMUM = 10
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,77 @@ def slope(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> I
     return _around(fit.slope, _quantile(confidence, len(x) - 2) * fit.stderr, (len(x),), "slope")
 
 
+def bootstrap(
+    values: Sequence[float] | np.ndarray,
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    confidence: float = 0.95,
+    *,
+    seed: int,
+    resamples: int = 2000,
+) -> Interval:
+    """A statistic of independent rows with its bias-corrected and accelerated bootstrap interval.
+
+    Parameters
+    ----------
+    values : shape (n, ...), resampled along the first axis.
+    statistic : from such an array to a number.
+    confidence : of the interval.
+    seed : decides the resamples; two calls with one seed agree.
+    resamples : their number.
+
+    Returns
+    -------
+    The interval; its ends are NaN under `BOOTSTRAP_MINIMUM` rows.
+    """
+    array = np.asarray(values, dtype=float)
+    estimate, n = float(statistic(array)), (len(array),)
+    if len(array) < BOOTSTRAP_MINIMUM:
+        return Interval(estimate, math.nan, math.nan, n, "bootstrap")
+    rows = np.arange(len(array))
+    found = stats.bootstrap(
+        (rows,),
+        lambda chosen: statistic(array[chosen]),
+        vectorized=False,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(estimate, float(found.low), float(found.high), n, "bootstrap")
+
+
+def trend(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Kendall's τ between `x` and `y`, both (n,), and its two-sided p: whether one rises with the other, in any shape."""
+    found = stats.kendalltau(x, y)
+    return float(found.statistic), float(found.pvalue)
+
+
+def equivalence(first: Sequence[float], second: Sequence[float], margin: float) -> float:
+    """p of two one-sided Welch tests (TOST) that the means differ by `margin` or more, against less.
+
+    A p under 0.05 says "equivalent within the margin", the same as a 90 % interval inside ±`margin`. NaN under two
+    values a group.
+    """
+    if margin <= 0:
+        raise ValueError(f"margin is {margin}; it must be positive")
+    groups = [np.asarray(values, dtype=float) for values in (first, second)]
+    if min(map(len, groups)) < 2:
+        return math.nan
+    above = stats.ttest_ind(groups[0] + margin, groups[1], equal_var=False, alternative="greater").pvalue
+    below = stats.ttest_ind(groups[0] - margin, groups[1], equal_var=False, alternative="less").pvalue
+    return float(max(above, below))
+
+
+def smallest_detectable_effect(n: int, confidence: float = 0.95, power: float = 0.8) -> float:
+    """The difference of two means, in standard deviations, that `n` values a group find in a share `power` of cases.
+
+    For planning: the two-sample t test with equal spreads, 2n − 2 degrees of freedom. NaN under two values.
+    """
+    if n < 2:
+        return math.nan
+    return _noncentrality(2 * n - 2, confidence, power) * math.sqrt(2 / n)
+
+
 def smallest_detectable_difference(
     first: Sequence[float], second: Sequence[float], confidence: float = 0.95, power: float = 0.8
 ) -> float:
@@ -95,9 +170,13 @@ def smallest_detectable_difference(
     groups = [np.asarray(values, dtype=float) for values in (first, second)]
     parts = [group.var(ddof=1) / len(group) for group in groups]
     freedom = sum(parts) ** 2 / sum(p**2 / (len(g) - 1) for p, g in zip(parts, groups, strict=True))
+    return _noncentrality(freedom, confidence, power) * math.sqrt(sum(parts))
+
+
+def _noncentrality(freedom: float, confidence: float, power: float) -> float:
+    """The true mean, in standard errors, at which t exceeds its critical value with probability `power`."""
     critical = _quantile(confidence, freedom)
-    shift = optimize.brentq(lambda delta: stats.nct.sf(critical, freedom, delta) - power, 0, 50 * critical)
-    return float(shift * math.sqrt(sum(parts)))
+    return float(optimize.brentq(lambda mean: stats.nct.sf(critical, freedom, mean) - power, 0, 50 * critical))
 
 
 def _quantile(confidence: float, freedom: float) -> float:

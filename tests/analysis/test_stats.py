@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from gbnlib.analysis import difference, mean, slope, smallest_detectable_difference
+from gbnlib.analysis import (
+    bootstrap,
+    difference,
+    equivalence,
+    mean,
+    slope,
+    smallest_detectable_difference,
+    smallest_detectable_effect,
+    trend,
+)
 
 values = st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=2, max_size=8, unique=True)
 
@@ -78,3 +87,66 @@ def test_the_smallest_detectable_difference_is_detected_in_four_of_five() -> Non
 
 def test_two_calls_agree() -> None:
     assert mean([1.0, 2.5, 3.0]) == mean([1.0, 2.5, 3.0])
+    sample = np.random.default_rng(0).normal(size=12)
+    assert bootstrap(sample, seed=3) == bootstrap(sample, seed=3) != bootstrap(sample, seed=4)
+
+
+def test_the_bootstrap_resamples_rows() -> None:
+    """A ratio of column means of 40 rows is near 2 with a true spread; a constant ratio has none."""
+    chance = np.random.default_rng(1)
+    x = chance.uniform(1, 2, size=40)
+    exact = bootstrap(np.column_stack([2 * x + chance.normal(0, 1e-9, 40), x]), _ratio, seed=0)
+    assert exact.low == pytest.approx(2, abs=1e-6) and exact.high == pytest.approx(2, abs=1e-6)
+    noisy = bootstrap(np.column_stack([2 * x + chance.normal(0, 0.5, 40), x]), _ratio, seed=0)
+    assert noisy.low < 2 < noisy.high and noisy.n == (40,) and noisy.kind == "bootstrap"
+
+
+def _ratio(rows: np.ndarray) -> float:
+    """Ratio of the means of two columns."""
+    return rows[:, 0].mean() / rows[:, 1].mean()
+
+
+def test_no_bootstrap_under_ten_values() -> None:
+    few = bootstrap(np.arange(9.0), seed=0)
+    assert few.estimate == 4 and math.isnan(few.low) and "no interval" in few.text()
+    assert not math.isnan(bootstrap(np.arange(10.0), seed=0).low)
+
+
+@pytest.mark.parametrize(("n", "least"), [(10, 0.87), (30, 0.92)])
+def test_the_bootstrap_covers_the_truth_nearly_as_often_as_it_says(n: int, least: float) -> None:
+    """300 samples, a standard error of 1.3 points: a bootstrap of few values is known to fall short of 95 %."""
+    samples = np.random.default_rng(2).normal(1.0, 2.0, size=(300, n))
+    found = [bootstrap(sample, seed=0, resamples=300) for sample in samples]
+    assert least <= np.mean([each.low <= 1 <= each.high for each in found]) <= 0.98
+
+
+@given(values, values, st.floats(0.1, 50))
+def test_equivalence_is_a_ninety_percent_interval_inside_the_margin(first, second, margin) -> None:
+    interval = difference(first, second, 0.9)
+    inside = -margin < interval.low and interval.high < margin
+    p = equivalence(first, second, margin)
+    assert (p < 0.05) == inside or p == pytest.approx(0.05, abs=1e-6)
+
+
+def test_equivalence_errs_as_often_as_it_says_at_the_margin() -> None:
+    """At a true difference of exactly the margin, "equivalent" is said in at most 5 % of 2,000 cases."""
+    chance = np.random.default_rng(3)
+    cases = chance.normal(0, 1, size=(2000, 2, 20))
+    said = [equivalence(first + 1.0, second, 1.0) < 0.05 for first, second in cases]
+    assert np.mean(said) <= 0.065
+    assert math.isnan(equivalence([1.0], [1.0, 2.0], 1.0))
+    with pytest.raises(ValueError, match="margin is 0"):
+        equivalence([1.0, 2.0], [1.0, 2.0], 0)
+
+
+def test_the_trend_of_ranks_by_hand() -> None:
+    """Five of six pairs of (1, 2, 3, 4) against (1, 3, 2, 4) agree, one does not: τ = 4 / 6; 8 of 24 orders reach it."""
+    tau, p = trend([1, 2, 3, 4], [1, 3, 2, 4])
+    assert tau == pytest.approx(2 / 3) and p == pytest.approx(8 / 24)
+
+
+def test_the_smallest_detectable_effect_is_cohens() -> None:
+    """Textbook values of the two-sample t test at 5 % and a power of 0.8: d = 0.8 takes 26, d = 0.5 takes 64 a group."""
+    assert smallest_detectable_effect(26) == pytest.approx(0.8, abs=0.01)
+    assert smallest_detectable_effect(64) == pytest.approx(0.5, abs=0.005)
+    assert smallest_detectable_effect(3) > 3 and math.isnan(smallest_detectable_effect(1))
