@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-
 #: Values under which a bootstrap interval covers far less than it says, so that none is given.
 BOOTSTRAP_MINIMUM = 10
 
@@ -123,7 +122,7 @@ def bootstrap(
 
 
 def trend(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Kendall's τ between `x` and `y`, both (n,), and its two-sided p: whether one rises with the other, in any shape."""
+    """Kendall's τ of `x` and `y`, both (n,), and its two-sided p: whether one rises with the other, in any shape."""
     found = stats.kendalltau(x, y)
     return float(found.statistic), float(found.pvalue)
 

@@ -140,13 +140,13 @@ def test_equivalence_errs_as_often_as_it_says_at_the_margin() -> None:
 
 
 def test_the_trend_of_ranks_by_hand() -> None:
-    """Five of six pairs of (1, 2, 3, 4) against (1, 3, 2, 4) agree, one does not: τ = 4 / 6; 8 of 24 orders reach it."""
+    """Of the six pairs of (1, 2, 3, 4) and (1, 3, 2, 4) five agree: τ = 4 / 6, which 8 of 24 orders reach."""
     tau, p = trend([1, 2, 3, 4], [1, 3, 2, 4])
     assert tau == pytest.approx(2 / 3) and p == pytest.approx(8 / 24)
 
 
 def test_the_smallest_detectable_effect_is_cohens() -> None:
-    """Textbook values of the two-sample t test at 5 % and a power of 0.8: d = 0.8 takes 26, d = 0.5 takes 64 a group."""
+    """Textbook values of the two-sample t test at 5 %, power 0.8: d = 0.8 takes 26 a group, d = 0.5 takes 64."""
     assert smallest_detectable_effect(26) == pytest.approx(0.8, abs=0.01)
     assert smallest_detectable_effect(64) == pytest.approx(0.5, abs=0.005)
     assert smallest_detectable_effect(3) > 3 and math.isnan(smallest_detectable_effect(1))
