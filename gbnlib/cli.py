@@ -1,5 +1,6 @@
 """The command line: `gbn plan | run | status | data | report | promote | clean`."""
 
+import os
 import signal
 import sys
 from typing import Annotated, Any
@@ -52,29 +53,33 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of a run of your own.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads of a run of your own.")] = 1,
+    memory_gb: Annotated[float, typer.Option(help="Memory of a forward; beyond it, micro-batches of ghosts.")] = 4.0,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the network; pays in long runs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
 ) -> None:
     """Train the runs of an item or a scale, or one run of your own with --network.
 
-    Finished runs are not trained again. Stop with Ctrl-C at any time: the same command goes on from there.
+    Finished runs are not trained again. Stop with Ctrl-C at any time: the same command goes on from there. One run on
+    several devices: `torchrun --nproc-per-node 2 -m gbnlib run --network ...`; it must have ghosts.
     """
     from gbnlib import experiments
     from gbnlib.report.listing import summary_text
 
+    execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "force": force}
     if network:
         options = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size, "lr_rule": lr_rule}
         config = experiments.own_config(network, epochs, dataset=dataset, adapt=adapt, seed=seed, **options)
-        typer.echo(experiments.describe(experiments.run(config, force=force, say=_say, device=device, threads=threads)))
+        _say(experiments.describe(experiments.run(config, say=_say, threads=threads, **execution)))
         return
     _refuse_own_options(context)
     if only:
-        _run_only(only, scale, device, force)
+        _run_only(only, scale, execution)
     else:
         configs = experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
         if not configs:
             raise UsageError(f"{item or 'nothing'} is not run at scale {scale}. See `gbn plan --scale {scale}`.")
         _say(summary_text(list(dict.fromkeys(configs)), scale))
-        experiments.run_all(configs, scale, jobs=jobs, force=force, say=_say, device=device)
+        experiments.run_all(configs, scale, jobs=jobs, say=_say, **execution)
 
 
 def _refuse_own_options(context: typer.Context) -> None:
@@ -85,7 +90,7 @@ def _refuse_own_options(context: typer.Context) -> None:
         raise UsageError(f"--{given[0].replace('_', '-')} belongs to a run of your own: name its --network too.")
 
 
-def _run_only(run_id: str, scale: str, device: str, force: bool) -> None:
+def _run_only(run_id: str, scale: str, execution: dict) -> None:
     """Train one planned run and say how far the scale is."""
     from gbnlib import experiments, paper
     from gbnlib.errors import unknown
@@ -97,7 +102,7 @@ def _run_only(run_id: str, scale: str, device: str, force: bool) -> None:
     config = planned[run_id]
     threads = paper.protocol(config.network, scale).threads
     _say(f"{progress_text(scale)}  {config.id}  {config.method}: {experiments.updates(config):,} updates begin")
-    found = experiments.run(config, force=force, device=device, threads=threads)
+    found = experiments.run(config, threads=threads, **execution)
     _say(f"{progress_text(scale)}  {experiments.describe(found)}")
 
 
@@ -171,8 +176,9 @@ def clean(
 
 
 def _say(line: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)
+    """Print a line at once, also into a pipe; of the processes of torchrun only the first one does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, flush=True)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -176,17 +176,14 @@ def _shares(
     whole = not config.ghost_size or config.running == "mean"
     if whole and config.ghost_size and (options.micro_batch or processes.count > 1):
         raise UsageError("running 'mean' needs its batches whole: use one process, and no micro_batch.")
-    shares = (
-        Shares(
-            config.batch_size,
-            config.ghost_size,
-            tail_ghosts=config.batch_size // config.ghost_size if config.remainder == "official" else 0,
-            micro_batch=options.micro_batch,
-            rank=processes.rank,
-            processes=processes.count,
-        )
-        if config.ghost_size
-        else Shares(config.batch_size, micro_batch=options.micro_batch, processes=processes.count)
+    official = config.remainder == "official" and config.ghost_size
+    shares = Shares(
+        config.batch_size,
+        config.ghost_size,
+        tail_ghosts=config.batch_size // config.ghost_size if official else 0,
+        micro_batch=options.micro_batch,
+        rank=processes.rank,
+        processes=processes.count,
     )
     if whole or options.micro_batch:
         return shares

@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from gbnlib.errors import UsageError, unknown
+from gbnlib.nn import frozen_statistics
 
 PRECISIONS = ("fp32", "bf16")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of glibc's mallopt
@@ -18,19 +20,32 @@ class Execution:
 
     device : "cpu", "cuda", "cuda:1", ... or "auto" (CUDA where there is one).
     threads : CPU threads of the run. One and two threads round differently, so this is never detected.
+    memory_gb : memory for what a forward keeps for the backward; a batch that needs more goes through the network in
+        micro-batches of whole ghosts. A run without ghosts keeps its batch whole.
+    micro_batch : samples of a micro-batch, in place of what `memory_gb` gives; 0 means by `memory_gb`.
+    compile : compile the network (`torch.compile`); it takes minutes at the start of a run.
     checkpoint_seconds : time between two checkpoints.
     """
 
     device: str = "auto"
     threads: int = 1
+    memory_gb: float = 4.0
+    micro_batch: int = 0
+    compile: bool = False
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise UsageError(f"threads is {self.threads}; it must be at least 1.")
+        if self.micro_batch < 0:
+            raise UsageError(
+                f"micro_batch is {self.micro_batch}; it must be at least 1, or 0 for what memory_gb gives."
+            )
+        if not self.memory_gb > 0:
+            raise UsageError(f"memory_gb is {self.memory_gb}; it must be positive.")
 
-    def torch_device(self) -> torch.device:
-        """The device, checked to exist."""
+    def torch_device(self, local_rank: int = 0) -> torch.device:
+        """The device, checked to exist; `local_rank` chooses among the GPUs of a machine where none is named."""
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,9 +54,28 @@ class Execution:
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise UsageError("device 'cuda' was asked for, but PyTorch finds no CUDA GPU. Allowed here: auto, cpu.")
         try:
-            return torch.device(name)
+            return torch.device(f"cuda:{local_rank}" if name == "cuda" else name)
         except RuntimeError as error:
             raise unknown("device", name, ("auto", "cpu", "cuda")) from error
+
+
+def kept_bytes(model: nn.Module, images: Tensor, precision: str) -> int:
+    """Bytes that a forward of `model` in training keeps for the backward, parameters and images left out."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers(), images)}
+    kept: dict[int, int] = {}
+    alive: list[Tensor] = []  # a freed tensor's address could be taken by another
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with frozen_statistics(model), hooks, autocast(precision, images.device):
+        model(images)
+    return sum(kept.values())
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:

@@ -24,10 +24,15 @@ class Processes:
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         return cls(int(os.environ.get("RANK", 0)), count)
 
-    @staticmethod
-    def local_rank() -> int:
+    @property
+    def local_rank(self) -> int:
         """The number of this process on its machine, which is that of its GPU."""
-        return int(os.environ.get("LOCAL_RANK", 0))
+        return int(os.environ.get("LOCAL_RANK", 0)) if self.count > 1 else 0
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.count > 1:
+            dist.barrier()
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each of some tensors of one dtype by its sum over processes, in one message."""
@@ -46,6 +51,14 @@ class Processes:
         gathered = [torch.empty_like(tensor) for _ in range(self.count)]
         dist.all_gather(gathered, tensor)
         return gathered
+
+    def first_gives(self, value: object) -> object:
+        """The plain value or state that the process of rank 0 has."""
+        if self.count == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def first_says(self, values: Sequence[bool], device: torch.device) -> list[bool]:
         """What the process of rank 0 says; the others' values are ignored."""

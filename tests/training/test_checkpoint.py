@@ -10,7 +10,7 @@ import torch
 from gbnlib.experiments import RunConfig
 from gbnlib.experiments.runner import prepare
 from gbnlib.regimes import Phase
-from gbnlib.training import load_checkpoint, save_checkpoint
+from gbnlib.training import Execution, load_checkpoint, save_checkpoint
 
 CONFIG = RunConfig(network="f1", dataset="synthetic", batch_size=64, epochs=2, regime=(Phase(epoch=0, lr=0.1),))
 
@@ -18,12 +18,12 @@ CONFIG = RunConfig(network="f1", dataset="synthetic", batch_size=64, epochs=2, r
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, prepare(CONFIG, torch.device("cpu")), execution={"threads": 1})
+    save_checkpoint(path, prepare(CONFIG, Execution(device="cpu")), execution={"threads": 1})
     return path
 
 
 def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
-    training = prepare(CONFIG, torch.device("cpu"))
+    training = prepare(CONFIG, Execution(device="cpu"))
     state = load_checkpoint(checkpoint)
     assert state["extra"] == {"execution": {"threads": 1}}
     for name, tensor in training.model.state_dict().items():
