@@ -24,7 +24,11 @@ class Speed(_Frozen):
 
 
 class Protocol(_Frozen):
-    """The protocol of one network, as the paper has it or as a scale reduces it."""
+    """The protocol of one network, as the paper has it or as a scale reduces it.
+
+    `batches` names the batch sizes of methods that are not run at `large_batch` alone; `seeds` is 0 where the scale
+    decides.
+    """
 
     network: str
     label: str
@@ -38,7 +42,9 @@ class Protocol(_Frozen):
     augment: Literal["official", "none"]
     phases: tuple[dict[str, int | float], ...]
     tags: dict[str, Literal["P", "C", "D", "R"]]
+    batches: dict[str, tuple[PositiveInt, ...]] = {}
     train_size: NonNegativeInt = 0
+    seeds: NonNegativeInt = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: PositiveInt = 1
     speed: Speed = Speed(gflops=100.0, update_ms=5.0)
@@ -53,6 +59,11 @@ class Scale(_Frozen):
     seeds: PositiveInt
     rows: dict[str, dict[str, Any]]
     items: dict[str, dict[str, Any]]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the scale is made for GPUs, so that its time is given in GPU-hours."""
+        return "GPU" in self.hardware
 
 
 class Claim(_Frozen):
@@ -93,6 +104,16 @@ def protocol(network: str, scale_name: str = "paper") -> Protocol:
     return Protocol(network=network, **{**published[network], **scale(scale_name).rows.get(network, {})})
 
 
+def networks() -> list[str]:
+    """The networks of the paper, in the order of its tables."""
+    return list(_read("protocol"))
+
+
+def network_sources(network: str) -> dict[str, dict[str, str]]:
+    """Where each choice in a network is from: for "layers", "initial_weights" … its tag and its source."""
+    return _read("networks")[network]
+
+
 def paper_epochs(network: str) -> int:
     """Epochs of the paper's own regime."""
     return _read("protocol")[network]["epochs"]
@@ -101,6 +122,16 @@ def paper_epochs(network: str) -> int:
 def published(item: str) -> dict[str, Any]:
     """The paper's numbers of an item ("table1", "table2", "figure1"), or its title data ("paper")."""
     return _read("published")[item]
+
+
+def measurement(name: str, scale_name: str) -> tuple[dict[str, Any], float]:
+    """Parameters of a measurement at a scale, and about how many seconds it takes."""
+    entries = _read("measurements")
+    if name not in entries:
+        raise unknown("measurement", name, entries)
+    parameters = {key: value for key, value in entries[name].items() if key not in scales()}
+    parameters |= entries[name][scale(scale_name).name]
+    return parameters, parameters.pop("seconds")
 
 
 def claims() -> dict[str, Claim]:

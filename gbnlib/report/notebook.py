@@ -103,19 +103,20 @@ class Notebook:
         line.update(Markdown(""))
 
     def measure(
-        self,
-        name: str,
-        function: Callable[..., pd.DataFrame],
-        parameters: Mapping[str, object],
-        *,
-        seconds: float,
-        version: int = 1,
+        self, name: str, function: Callable[..., pd.DataFrame], *, version: int = 1, **changes: object
     ) -> pd.DataFrame:
         """The frame of a measurement: from disk, or made now; empty where it is missing and may not be made.
 
-        `seconds` is about how long it takes: one longer than `PATIENCE_SECONDS` is made only when `train` is true. The
-        others are arguments of `experiments.measure`.
+        One that takes longer than `PATIENCE_SECONDS` is made only when the parameter `train` is true.
+
+        Parameters
+        ----------
+        name : an entry of `paper.measurement`, which holds its parameters by scale and how long it takes.
+        function, version : as `experiments.measure` takes them.
+        **changes : parameters that replace the scale's; an empty or zero value leaves it.
         """
+        parameters, seconds = paper.measurement(name, self.scale)
+        parameters |= {key: value for key, value in changes.items() if value}
         wanted = measurements.identify(name, parameters, version)
         if self.parameters.force or self.parameters.train or seconds <= PATIENCE_SECONDS:
             experiments.measure(name, function, parameters, version=version, force=self.parameters.force)

@@ -61,10 +61,18 @@ def test_claims_are_thirteen_and_the_judged_ones_have_a_criterion() -> None:
         assert all(paper.claims()[claim].criterion for claim in item.claims)
 
 
+@pytest.mark.parametrize("scale", ["smoke", "quick", "desk", "paper"])
+def test_a_measurement_has_parameters_and_a_time_at_every_scale(scale: str) -> None:
+    parameters, seconds = paper.measurement("walks", scale)
+    assert parameters["alphas"] == [0.5, 1.0, 1.5] and parameters["steps"] >= 4096 and seconds > 0
+    assert not {"smoke", "quick", "desk", "paper", "seconds"} & set(parameters)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: paper.scale("quik"), "unknown scale 'quik'; did you mean 'quick'"),
+        (lambda: paper.measurement("walk", "quick"), "unknown measurement 'walk'; did you mean 'walks'"),
         (lambda: paper.protocol("f2"), "unknown network 'f2'; did you mean 'f1'"),
     ],
 )

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from gbnlib import files
+from gbnlib import files, paper
 from gbnlib.report.items import get_item
 from gbnlib.report.listing import measurements_of
 from gbnlib.report.notebook import PATIENCE_SECONDS, Notebook
@@ -15,6 +15,11 @@ def notebook(*, train: bool = False, force: bool = False) -> Notebook:
     return Notebook(get_item("scorecard"), Parameters("smoke", 0, "cpu", train, force), [])
 
 
+def takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let every measurement have a count of 3 and take some seconds."""
+    monkeypatch.setattr(paper, "measurement", lambda name, scale: ({"count": 3}, seconds))
+
+
 def squares(count: int) -> pd.DataFrame:
     """A frame to measure."""
     return pd.DataFrame({"square": [number**2 for number in range(count)]})
@@ -23,23 +28,33 @@ def squares(count: int) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("seconds", "train", "made"), [(1, False, 1), (PATIENCE_SECONDS + 1, False, 0), (PATIENCE_SECONDS + 1, True, 1)]
 )
-def test_a_long_measurement_is_made_only_when_asked_for(seconds, train, made, capsys) -> None:
+def test_a_long_measurement_is_made_only_when_asked_for(seconds, train, made, capsys, monkeypatch) -> None:
+    takes(monkeypatch, seconds)
     page = notebook(train=train)
-    assert len(page.measure("squares", squares, {"count": 3}, seconds=seconds)) == 3 * made
+    assert len(page.measure("squares", squares)) == 3 * made
     assert ("squares is not measured yet" in capsys.readouterr().out) == (not made)
     page.check()
     assert f"{made} of 1 measurements made." in capsys.readouterr().out
 
 
-def test_a_long_measurement_that_is_there_is_shown() -> None:
-    notebook().measure("squares", squares, {"count": 3}, seconds=1)
-    assert len(notebook().measure("squares", squares, {"count": 3}, seconds=2 * PATIENCE_SECONDS)) == 3
+def test_a_long_measurement_that_is_there_is_shown(monkeypatch) -> None:
+    takes(monkeypatch, 1)
+    notebook().measure("squares", squares)
+    takes(monkeypatch, 2 * PATIENCE_SECONDS)
+    assert len(notebook().measure("squares", squares)) == 3
 
 
-def test_the_record_names_the_measurements() -> None:
+def test_a_parameter_of_the_notebook_replaces_the_scales_unless_it_is_zero(monkeypatch) -> None:
+    takes(monkeypatch, 1)
+    assert len(notebook().measure("squares", squares, count=5)) == 5
+    assert len(notebook().measure("squares", squares, count=0)) == 3
+
+
+def test_the_record_names_the_measurements(monkeypatch) -> None:
+    takes(monkeypatch, 1)
     page = notebook()
-    page.measure("squares", squares, {"count": 3}, seconds=1)
+    page.measure("squares", squares)
     page.footer()
     record = files.read_json(files.results_root() / "smoke" / "items" / "scorecard.json")
     assert record["measurements"] == measurements_of("smoke") == measurements_of("smoke", "scorecard")
-    assert measurements_of("smoke", "figure1") == []
+    assert len(record["measurements"]) == 1 and measurements_of("smoke", "figure1") == []
