@@ -123,7 +123,7 @@ def train(
         weights = _noise_weights(training, epoch)
         for images, labels in training.batches.epoch(epoch, start, training.shares.mine):
             apply_settings(training.optimizer, training.regime.at(training.update, per_epoch))
-            training.sums += _step(training, images, labels, weights)
+            training.sums += take_step(training, images, labels, weights)
             training.update += 1
             training.probe(training.update)
             training.seconds = time.monotonic() - started
@@ -140,7 +140,7 @@ def train(
         training.status = "finished"
 
 
-def _step(training: Training, images: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """One update; returns (summed loss, wrong answers, samples) over all processes, without waiting for the device.
 
     `images` and `labels` are this process's share of the batch, `weights` the noise factors of the whole epoch.
