@@ -4,7 +4,16 @@ from gbnlib.experiments import measurements
 from gbnlib.experiments.config import ENGINE, RunConfig
 from gbnlib.experiments.measurements import measure
 from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
-from gbnlib.experiments.planning import ITEMS, estimated_seconds, items_at, own_config, plan, plan_scale, updates
+from gbnlib.experiments.planning import (
+    ITEMS,
+    estimated_seconds,
+    items_at,
+    own_config,
+    plan,
+    plan_scale,
+    training_multiply_adds,
+    updates,
+)
 from gbnlib.experiments.runner import run
 from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, progress, promote
 
@@ -31,5 +40,6 @@ __all__ = [
     "remaining_seconds",
     "run",
     "run_all",
+    "training_multiply_adds",
     "updates",
 ]

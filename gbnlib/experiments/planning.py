@@ -1,8 +1,10 @@
 """From an item and a scale to the runs they need, and how long those take."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from math import ceil
+
+import torch
 
 from gbnlib import data, paper
 from gbnlib.errors import UsageError, unknown
@@ -12,7 +14,7 @@ from gbnlib.nn.networks import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
-ITEMS = ("start_here", "figure1", "table1")
+ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "table2")
 
 
 def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
@@ -31,8 +33,11 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     if seeds < 0:
         raise UsageError(f"seeds is {seeds}; it is a count, 1 or more, or 0 for what the scale says.")
     settings = _item_settings(item, scale)
-    count = seeds or settings.get("seeds") or paper.scale(scale).seeds
-    return [make(seed) for make in _makers(item, scale, settings) for seed in range(count)]
+    configs = []
+    for row, method, batch_size in _cells(item, scale, settings):
+        count = seeds or settings.get("seeds") or row.seeds or paper.scale(scale).seeds
+        configs += [method_config(row, method, seed, batch_size) for seed in range(count)]
+    return list(dict.fromkeys(configs))
 
 
 def plan_scale(scale: str, seeds: int = 0) -> list[RunConfig]:
@@ -52,22 +57,41 @@ def _item_settings(item: str, scale: str) -> dict:
     return paper.scale(scale).items.get(item, {})
 
 
-def _makers(item: str, scale: str, settings: dict) -> list[Callable[[int], RunConfig]]:
-    """One function from seed to config for each method or batch size of an item."""
+def _cells(item: str, scale: str, settings: dict) -> list[tuple[paper.Protocol, str, int]]:
+    """What an item trains: protocol, method and batch size of each cell; 0 is the row's own batch size."""
     if not settings:
         return []
-    if item == "figure1":
+    if item in _FIGURES:
         row = paper.protocol(settings["network"], scale)
-        return [partial(method_config, row, "LB", batch_size=size) for size in settings["batch_sizes"]]
+        return [(row, method, size) for method, size in _FIGURES[item](settings)]
     rows = [paper.protocol(network, scale) for network in settings["networks"]]
-    return [partial(method_config, row, method) for row in rows for method in settings.get("methods", paper.METHODS)]
+    methods = settings.get("methods", paper.METHODS)
+    return [(row, method, size) for row in rows for method in methods for size in row.batches.get(method, (0,))]
+
+
+def _over_batches(methods: tuple[str, ...]) -> Callable[[dict], list[tuple[str, int]]]:
+    """Each method at each batch size of a figure."""
+    return lambda settings: [(method, size) for method in methods for size in settings["batch_sizes"]]
+
+
+def _adapted(settings: dict) -> list[tuple[str, int]]:
+    """The small batch, and regime adaptation at each batch size of a figure."""
+    return [("SB", 0), *(("LB+LR+GBN+RA", size) for size in settings["batch_sizes"])]
+
+
+_FIGURES: dict[str, Callable[[dict], list[tuple[str, int]]]] = {
+    "figure1": _over_batches(("LB",)),
+    "figure2": _over_batches(("LB", "LB+LR+GBN")),
+    "figure3": _adapted,
+}
 
 
 def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int = 0) -> RunConfig:
-    """The config of one method of Table 1 under the protocol `row`."""
+    """The config of one method of Table 1 under the protocol `row`; at the small batch every method is SB."""
     if method not in paper.METHODS:
         raise unknown("method", method, paper.METHODS)
     size = row.small_batch if method == "SB" else batch_size or row.large_batch
+    method = "SB" if size == row.small_batch else method
     return RunConfig(
         network=row.network,
         dataset=row.dataset,
@@ -104,26 +128,37 @@ def fitted_phases(row: paper.Protocol) -> tuple[Phase, ...]:
 
 
 @cache
-def _training_multiply_adds(network: str, dataset: str) -> int:
-    """Multiply-adds of one sample, forward and backward."""
+def _multiply_adds(network: str, dataset: str) -> tuple[int, int]:
+    """Multiply-adds of one sample, forward alone, and forward and backward."""
     card = data.card(dataset)
-    model = build_network(network, card.classes, card.channels, card.image_size)
-    return multiply_adds(model, card.channels, card.image_size)[1]
+    with torch.device("meta"):
+        model = build_network(network, card.classes, card.channels, card.image_size)
+    return multiply_adds(model, card.channels, card.image_size)
+
+
+def _train_size(config: RunConfig) -> int:
+    """Training images of a run."""
+    return config.train_size or data.card(config.dataset).train
 
 
 def updates(config: RunConfig) -> int:
     """Number of updates of a run."""
-    size = config.train_size or data.card(config.dataset).train
-    return config.schedule().total_updates(ceil(size / config.batch_size))
+    return config.schedule().total_updates(ceil(_train_size(config) / config.batch_size))
 
 
-def floating_point_operations(config: RunConfig) -> float:
-    """Floating-point operations of a run's training, two a multiply-add, evaluation left out."""
-    size = config.train_size or data.card(config.dataset).train
-    return 2.0 * _training_multiply_adds(config.network, config.dataset) * size * config.schedule().epochs
+def training_multiply_adds(config: RunConfig) -> int:
+    """Multiply-adds of a run's training, evaluation left out; each is two floating-point operations."""
+    return _multiply_adds(config.network, config.dataset)[1] * _train_size(config) * config.schedule().epochs
+
+
+def evaluation_multiply_adds(config: RunConfig) -> int:
+    """Multiply-adds of a run's evaluations."""
+    evaluations = ceil(config.schedule().epochs / config.evaluate_every)
+    return _multiply_adds(config.network, config.dataset)[0] * data.card(config.dataset).validation * evaluations
 
 
 def estimated_seconds(config: RunConfig, scale: str) -> float:
     """Seconds of a run that has its threads to itself, from the speed that the scale states."""
     speed = paper.protocol(config.network, scale).speed
-    return floating_point_operations(config) / (speed.gflops * 1e9) + updates(config) * speed.update_ms / 1e3
+    operations = 2.0 * (training_multiply_adds(config) + evaluation_multiply_adds(config))
+    return operations / (speed.gflops * 1e9) + updates(config) * speed.update_ms / 1e3

@@ -12,7 +12,7 @@ def duration(seconds: float) -> str:
     """A time as a person says it: "40 s", "4 min", "3.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def configs_of(scale: str, item: str, seeds: int = 0) -> list[RunConfig]:
@@ -59,17 +59,34 @@ def plan_text(scale: str, item: str = "", seeds: int = 0) -> str:
         if configs:
             lines.append(plan_frame(configs).to_string(index=False))
     everything = list(dict.fromkeys(configs_of(scale, item, seeds)))
-    return "\n".join([*lines, "", f"In all, each run once: {summary_text(everything, scale)}"])
+    lines += ["", f"In all, each run once: {summary_text(everything, scale)}"]
+    return "\n".join(lines if item else [*lines, *_not_run(scale, everything)])
+
+
+def _not_run(scale: str, configs: Sequence[RunConfig]) -> list[str]:
+    """A line that names the networks and items of the paper that a scale leaves out; none where it runs all."""
+    left_out = [
+        paper.protocol(name).label for name in paper.networks() if name not in {config.network for config in configs}
+    ]
+    left_out += [name for name in experiments.ITEMS if name not in experiments.items_at(scale)]
+    return [f"Not run at this scale: {', '.join(left_out)}."] if left_out else []
 
 
 def summary_text(configs: Sequence[RunConfig], scale: str) -> str:
-    """Runs, finished ones and the estimated time of the others, in one line."""
+    """Runs, finished ones, updates, multiply-adds and the estimated time of what is left, in one line."""
     if not configs:
         return "not run at this scale"
     finished = sum(map(experiments.is_done, configs))
-    left = experiments.remaining_seconds(configs, scale)
-    estimate = f"about {duration(left)} to go" if left else "nothing to train"
-    return f"{len(configs)} runs, {finished} finished, {estimate}"
+    left = experiments.remaining_seconds(configs, scale, jobs=1 if paper.scale(scale).on_gpu else 0)
+    estimate = f"about {_time_on(scale, left)} to go" if left else "nothing to train"
+    updates = sum(map(experiments.updates, configs))
+    multiply_adds = f"{sum(map(experiments.training_multiply_adds, configs)):.1e}".replace("e+", "e")
+    return f"{len(configs)} runs, {finished} finished, {updates:,} updates, {multiply_adds} multiply-adds, {estimate}"
+
+
+def _time_on(scale: str, seconds: float) -> str:
+    """A time on the hardware that a scale is made for."""
+    return f"{seconds / 3600:,.1f} GPU-hours" if paper.scale(scale).on_gpu else duration(seconds)
 
 
 def progress_text(scale: str) -> str:

@@ -12,10 +12,12 @@ import jinja2
 
 from gbnlib import analysis, paper
 from gbnlib.report.listing import duration
+from gbnlib.report.networks import network_table
 from gbnlib.report.site import notebooks
 from gbnlib.report.site.contents import Contents, Exhibit, Item, claim_order
 
 SITE = Path(__file__).parent
+_NETWORK_COLUMNS = ("left", "left", "right", "right", "right", "left")
 PUNCTUATION = re.compile(f"([{re.escape(string.punctuation)}])")
 
 
@@ -79,6 +81,7 @@ def _renderer(contents: Contents) -> Callable[..., str]:
     """Return ``render(page, **values)`` over the templates in ``pages/``."""
     env = environment()
     env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads, "scales": paper.scales()}
+    env.globals["networks"] = network_table().to_markdown(index=False, intfmt=",", colalign=_NETWORK_COLUMNS)
 
     def render(page: str, **values: object) -> str:
         return env.get_template(f"{page}.md.j2").render(**values)

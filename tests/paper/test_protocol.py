@@ -1,0 +1,102 @@
+"""The protocols of the paper and what the scales make of them, against the paper's facts written out by hand."""
+
+import pytest
+
+from gbnlib import experiments, paper
+from gbnlib.nn import NETWORKS
+
+# Data, small and large batch, epochs, weight decay, momentum, rate by epoch.
+PAPER = {
+    "f1": ("mnist", 128, 4096, 50, 1e-4, 0.9, {0: 0.1, 10: 0.01, 20: 1e-3, 30: 1e-4}),
+    "c1": ("cifar10", 128, 4096, 200, 5e-4, 0.0, {0: 1e-3, 60: 1e-2, 120: 1e-3, 180: 1e-4}),
+    "resnet44": ("cifar10", 128, 4096, 100, 1e-4, 0.9, {0: 0.1, 81: 0.01, 122: 1e-3, 164: 1e-4}),
+    "vgg": ("cifar10", 128, 4096, 200, 5e-4, 0.9, {0: 0.1, 60: 0.02, 120: 0.004, 160: 0.0008}),
+    "c3": ("cifar100", 128, 4096, 200, 5e-4, 0.0, {0: 1e-3, 60: 1e-2, 120: 1e-3, 180: 1e-4}),
+    "wresnet16-4": ("cifar100", 256, 4096, 100, 1e-4, 0.9, {0: 0.1, 60: 0.02, 120: 0.004, 140: 1e-4}),
+    "alexnet": ("imagenet", 128, 4096, 30, 5e-4, 0.9, {0: 0.01, 10: 0.005, 15: 1e-3, 20: 5e-4, 25: 1e-4}),
+}
+
+
+@pytest.mark.parametrize("network", PAPER)
+def test_the_protocol_of_each_network_is_the_papers(network: str) -> None:
+    dataset, small, large, epochs, weight_decay, momentum, rates = PAPER[network]
+    row = paper.protocol(network)
+    assert (row.dataset, row.small_batch, row.large_batch, row.epochs) == (dataset, small, large, epochs)
+    assert (row.ghost_size, row.clip_norm, row.augment, row.train_size) == (128, 5.0, "official", 0)
+    assert (row.phases[0]["momentum"], row.phases[0]["weight_decay"]) == (momentum, weight_decay)
+    assert {phase["epoch"]: phase["lr"] for phase in row.phases} == rates
+
+
+def test_the_networks_are_those_that_can_be_built_and_each_value_has_its_tag() -> None:
+    assert paper.networks() == list(NETWORKS)
+    values = {"small_batch", "large_batch", "ghost_size", "epochs", "clip_norm", "augment", "phases"}
+    for network in paper.networks():
+        row = paper.protocol(network)
+        assert set(row.tags) == values | ({"batches"} if row.batches else set())
+        for source in paper.network_sources(network).values():
+            assert set(source) == {"tag", "source"} and source["tag"] in {"P", "C", "R"}
+
+
+def test_weight_decay_of_alexnet_ends_at_epoch_15() -> None:
+    assert [phase.get("weight_decay") for phase in paper.protocol("alexnet").phases] == [5e-4, None, 0.0, None, None]
+
+
+def test_table2_has_a_cell_for_each_number_that_was_run() -> None:
+    cells = [(config.method, config.batch_size) for config in experiments.plan("table2", "paper", seeds=1)]
+    expected = [("SB", 128), ("LB", 2048), ("LB+LR", 2048)]
+    expected += [(method, size) for method in ("LB+LR+GBN", "LB+LR+GBN+RA") for size in (4096, 8192)]
+    assert cells == expected
+
+
+def test_table1_has_every_row_and_method_at_paper_scale() -> None:
+    configs = experiments.plan("table1", "paper", seeds=1)
+    assert [(config.network, config.method) for config in configs] == [
+        (row["network"], method) for row in paper.published("table1")["rows"] for method in paper.METHODS
+    ]
+
+
+def test_figure2_has_both_panels_and_shares_the_small_batch() -> None:
+    configs = experiments.plan("figure2", "paper", seeds=1)
+    assert [config.batch_size for config in configs if not config.ghost_size] == [64, 128, 256, 512, 1024, 2048]
+    panel_b = {config.batch_size: config for config in configs if config.ghost_size}
+    assert list(panel_b) == [64, 256, 512, 1024, 2048]
+    assert panel_b[2048].schedule().phases[0].lr == pytest.approx(0.1 * 4)  # √(2048 / 128)
+    assert set(experiments.plan("figure1", "paper", seeds=1)) <= set(configs)
+
+
+def test_figure3_adapts_2048_and_4096_to_the_updates_of_128() -> None:
+    configs = experiments.plan("figure3", "paper", seeds=1)
+    assert [(config.method, config.batch_size) for config in configs] == [
+        ("SB", 128),
+        ("LB+LR+GBN+RA", 2048),
+        ("LB+LR+GBN+RA", 4096),
+    ]
+    # 391 × 100; 25 × 1,600; 13 × 3,200: the drops fall at 81 × 391, 81 × 16 × 25 and 81 × 32 × 13.
+    assert [experiments.updates(config) for config in configs] == [39_100, 40_000, 41_600]
+
+
+def test_desk_fits_its_budget() -> None:
+    seconds = [experiments.estimated_seconds(config, "desk") for config in experiments.plan_scale("desk")]
+    assert max(seconds) < 3 * 3600 and sum(seconds) < 30 * 3600
+
+
+@pytest.mark.parametrize("network", ["c1", "resnet44", "c3"])
+def test_desk_keeps_the_shape_of_the_regime_and_three_seeds(network: str) -> None:
+    row, full = paper.protocol(network, "desk"), paper.protocol(network)
+    small, *_ = configs = [c for c in experiments.plan("table1", "desk") if c.network == network]
+    assert len({config.seed for config in configs}) == row.seeds >= 3
+    assert row.large_batch / row.small_batch == 16
+    for mine, theirs in zip(small.regime, full.phases, strict=True):
+        assert mine.lr == theirs["lr"]
+        assert mine.epoch == pytest.approx(theirs["epoch"] * row.epochs / full.epochs, abs=0.5)
+
+
+def test_a_scale_runs_stand_ins_under_their_own_names() -> None:
+    names = {config.dataset for config in experiments.plan_scale("desk")}
+    assert names == {"mnist", "cifar10-jpeg", "tiny-imagenet-32-100"}
+    assert all(config.dataset in config.id for config in experiments.plan_scale("desk"))
+
+
+@pytest.mark.parametrize("item", experiments.ITEMS)
+def test_every_item_with_results_has_deviations(item: str) -> None:
+    assert bool(paper.deviations(item)) == (item != "start_here")
