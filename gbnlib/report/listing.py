@@ -111,13 +111,15 @@ def status_text(scale: str, item: str = "") -> str:
 
 
 def data_text() -> str:
-    """Every data set: its state, and the scales that need it."""
-    needs: dict[str, list[str]] = {}
-    for scale in paper.scales():
-        for name in {config.dataset for config in experiments.plan_scale(scale)}:
-            needs.setdefault(name, []).append(scale)
+    """Every data set with its state, where it was looked for, and what each scale needs."""
+    states = {name: data.check(name) for name in data.catalog()}
     rows = [
-        {"data set": name, "needed by": ", ".join(needs.get(name, [])) or "–", "state": data.check(name)}
-        for name in data.catalog()
+        {"data set": name, "label": card.label, "stand-in": "" if card.exact else "yes", "state": states[name]}
+        for name, card in data.catalog().items()
     ]
-    return f"Data root: {files.data_root()} (GBN_DATA names another one)\n\n{pd.DataFrame(rows).to_string(index=False)}"
+    needs = []
+    for scale in paper.scales():
+        names = dict.fromkeys(config.dataset for config in experiments.plan_scale(scale))
+        needs.append(f"Scale {scale} needs " + ", ".join(f"{name} ({states[name].split(':')[0]})" for name in names))
+    table = pd.DataFrame(rows).to_string(index=False)
+    return "\n".join([f"Data root: {files.data_root()} (GBN_DATA names another one)", "", table, "", *needs])
