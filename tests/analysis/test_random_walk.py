@@ -109,7 +109,7 @@ def test_the_law_of_sinais_walk() -> None:
 
 
 def test_deep_valleys_follow_the_law() -> None:
-    """Depth 40, 400 environments: the mean square within three standard errors, and the distribution as Kolmogorov's."""
+    """Depth 40, 400 environments: the mean square within three standard errors, and Kolmogorov's distance."""
     frame = random_walk.measure_valleys([40.0], 2**15, 400, seed=0)
     size = np.sort(frame.x.abs() / 40**2)
     assert abs((size**2).mean() - random_walk.SINAI_MEAN_SQUARE) < 3 * (size**2).std() / 20
