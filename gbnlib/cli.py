@@ -1,6 +1,7 @@
 """The command line: `gbn plan | run | status | data | report | promote | clean`."""
 
 import os
+import shutil
 import signal
 import sys
 from typing import Annotated, Any
@@ -63,13 +64,13 @@ def run(
     several devices: `torchrun --nproc-per-node 2 -m gbnlib run --network ...`; it must have ghosts.
     """
     from gbnlib import experiments
-    from gbnlib.report.listing import summary_text
+    from gbnlib.report.listing import runs_progress_text, summary_text
 
     execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "force": force}
     if network:
         options = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size, "lr_rule": lr_rule}
         config = experiments.own_config(network, epochs, dataset=dataset, adapt=adapt, seed=seed, **options)
-        _say(experiments.describe(experiments.run(config, say=_say, threads=threads, **execution)))
+        _say(experiments.describe(experiments.run(config, say=_say, show=_show, threads=threads, **execution)))
         return
     _refuse_own_options(context)
     if only:
@@ -79,7 +80,14 @@ def run(
         if not configs:
             raise UsageError(f"{item or 'nothing'} is not run at scale {scale}. See `gbn plan --scale {scale}`.")
         _say(summary_text(list(dict.fromkeys(configs)), scale))
-        experiments.run_all(configs, scale, jobs=jobs, say=_say, **execution)
+        experiments.run_all(
+            configs,
+            scale,
+            jobs=jobs,
+            say=_say,
+            tick=lambda: _show(runs_progress_text(configs, scale, jobs)),
+            **execution,
+        )
 
 
 def _refuse_own_options(context: typer.Context) -> None:
@@ -102,7 +110,7 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
     config = planned[run_id]
     threads = paper.protocol(config.network, scale).threads
     _say(f"{progress_text(scale)}  {config.id}  {config.method}: {experiments.updates(config):,} updates begin")
-    found = experiments.run(config, threads=threads, **execution)
+    found = experiments.run(config, show=_show, threads=threads, **execution)
     _say(f"{progress_text(scale)}  {experiments.describe(found)}")
 
 
@@ -129,6 +137,16 @@ def data_fetch(name: Annotated[str, typer.Argument(help="A name that `gbn data c
 
     data.fetch(name)
     typer.echo(f"{data.card(name).label}: {data.check(name)}")
+
+
+@data_app.command("describe")
+def data_describe(
+    name: Annotated[str, typer.Argument(help="A folder in the data root: parquet, or train and val.")],
+) -> None:
+    """Print a card for images of your own, to be put into catalog.toml in the data root."""
+    from gbnlib import data
+
+    typer.echo(data.describe(name))
 
 
 @app.command()
@@ -178,7 +196,15 @@ def clean(
 def _say(line: str) -> None:
     """Print a line at once, also into a pipe; of the processes of torchrun only the first one does."""
     if os.environ.get("RANK", "0") == "0":
+        _show("")
         print(line, flush=True)
+
+
+def _show(line: str) -> None:
+    """Show a line in place of the last one; only in a terminal."""
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -32,7 +32,14 @@ from gbnlib.training.loop import HISTORY_COLUMNS
 Say = Callable[[str], None]
 
 
-def run(config: RunConfig, *, force: bool = False, say: Say = lambda line: None, **execution: object) -> store.Run:
+def run(
+    config: RunConfig,
+    *,
+    force: bool = False,
+    say: Say = lambda line: None,
+    show: Say = lambda line: None,
+    **execution: object,
+) -> store.Run:
     """The finished run of a config: found on disk, or trained now.
 
     Parameters
@@ -40,6 +47,7 @@ def run(config: RunConfig, *, force: bool = False, say: Say = lambda line: None,
     config : what to train.
     force : train again even if it is finished; the finished run is dropped first.
     say : gets a line an evaluation, and one for anything unusual.
+    show : gets about every second the line that says how far the run is, to be shown in place of the last one.
     **execution : fields of `gbnlib.training.Execution` (device, threads, memory_gb, ...).
 
     Returns
@@ -60,7 +68,7 @@ def run(config: RunConfig, *, force: bool = False, say: Say = lambda line: None,
         if not there:
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))
-            _train(config, options, processes, say)
+            _train(config, options, processes, say, show)
     found = store.find(config)
     assert found is not None
     return found
@@ -81,7 +89,7 @@ def _locked(config: RunConfig, say: Say) -> Iterator[None]:
         lock.release()
 
 
-def _train(config: RunConfig, options: Execution, processes: Processes, say: Say) -> None:
+def _train(config: RunConfig, options: Execution, processes: Processes, say: Say, show: Say) -> None:
     """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
     path = store.folder(config) / "checkpoint.pt"
     state = load_checkpoint(path) if processes.rank == 0 else None
@@ -107,6 +115,10 @@ def _train(config: RunConfig, options: Execution, processes: Processes, say: Say
         _write_tables(config, training)
         say(_line(config, training))
 
+    def watch() -> None:
+        loss, _, seen = training.sums.tolist()
+        show(_progress(config, training, f"loss {loss / seen:.4f}" if seen else ""))
+
     if processes.rank:
         with _stop_on_signals(training), _failing_together(processes):
             train(training, save_seconds=options.checkpoint_seconds)
@@ -117,7 +129,7 @@ def _train(config: RunConfig, options: Execution, processes: Processes, say: Say
         say(f"{config.id}: goes on after update {training.update:,} of {training.total_updates:,}")
     _write_tables(config, training)
     with _stop_on_signals(training), _failing_together(processes):
-        train(training, save=save, report=report, save_seconds=options.checkpoint_seconds)
+        train(training, save=save, report=report, watch=watch, save_seconds=options.checkpoint_seconds)
         _finish(config, training, {**fixed, "processes": processes.count})
         processes.wait()
 
@@ -224,13 +236,20 @@ def _write_tables(config: RunConfig, training: Training) -> None:
 
 
 def _line(config: RunConfig, training: Training) -> str:
-    """One line of progress."""
-    update, epoch, lr, loss, error, _, validation_error = training.history[-1]
+    """One line of an evaluation."""
+    _, _, lr, loss, error, _, validation_error = training.history[-1]
+    found = f"loss {loss:.4f}  training error {error:.2f} %  validation error {validation_error:.2f} %"
+    return _progress(config, training, f"lr {lr:g}  {found}")
+
+
+def _progress(config: RunConfig, training: Training, found: str) -> str:
+    """How far a run is, what it found, how fast it is and how long it will take."""
+    update, total = training.update, training.total_updates
+    epoch = -(-update // training.batches.updates_per_epoch)
     per_second = update * config.batch_size / max(training.seconds, 1e-9)
-    left = (training.total_updates - update) * training.seconds / update
+    left = (total - update) * training.seconds / update
     return (
-        f"{config.id}  epoch {epoch}/{training.regime.epochs}  update {update:,}/{training.total_updates:,}  "
-        f"lr {lr:g}  loss {loss:.4f}  training error {error:.2f} %  validation error {validation_error:.2f} %  "
+        f"{config.id}  epoch {epoch}/{training.regime.epochs}  update {update:,}/{total:,}  {found}  "
         f"{per_second:,.0f} images/s  {left:.0f} s left"
     )
 

@@ -91,10 +91,14 @@ def _time_on(scale: str, seconds: float) -> str:
 
 def progress_text(scale: str) -> str:
     """How far a scale is, short enough to stand in front of a line."""
-    configs = experiments.plan_scale(scale)
-    finished = sum(map(experiments.is_done, configs))
-    left = duration(experiments.remaining_seconds(configs, scale))
-    return f"[{finished}/{len(configs)}, {left} left]"
+    return f"[{runs_progress_text(experiments.plan_scale(scale), scale)}]"
+
+
+def runs_progress_text(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> str:
+    """How many of some runs are finished, and how long the others take."""
+    unique = list(dict.fromkeys(configs))
+    finished = sum(map(experiments.is_done, unique))
+    return f"{finished}/{len(unique)}, {duration(experiments.remaining_seconds(unique, scale, jobs))} left"
 
 
 def status_text(scale: str, item: str = "") -> str:

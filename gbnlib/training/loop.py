@@ -30,6 +30,9 @@ HISTORY_COLUMNS = (
 )
 
 
+WATCH_SECONDS = 1.0
+
+
 class Interrupted(Exception):
     """The training was asked to stop; its last checkpoint is whole, and the same call goes on from there."""
 
@@ -103,16 +106,18 @@ def train(
     *,
     save: Callable[[], None] = lambda: None,
     report: Callable[[], None] = lambda: None,
+    watch: Callable[[], None] = lambda: None,
     save_seconds: float = math.inf,
 ) -> None:
     """Train until the regime ends or the loss is no longer finite.
 
-    `save` is called every `save_seconds` and at the end of the first phase, `report` after each evaluation. Setting
-    `training.stop` (a signal handler may) makes the loop save after the update at hand and raise `Interrupted`.
+    `save` is called every `save_seconds` and at the end of the first phase, `report` after each evaluation, `watch`
+    about once a second. Setting `training.stop` (a signal handler may) makes the loop save after the update at hand and
+    raise `Interrupted`.
     """
     per_epoch, total = training.batches.updates_per_epoch, training.total_updates
     first_phase_end = training.regime.phases[1].epoch * per_epoch if len(training.regime.phases) > 1 else total
-    saved = time.monotonic()
+    saved = watched = time.monotonic()
     started = saved - training.seconds
     training.sums = training.sums.to(training.batches.labels.device)
     training.model.train()
@@ -126,10 +131,14 @@ def train(
             training.sums += take_step(training, images, labels, weights)
             training.update += 1
             training.probe(training.update)
-            training.seconds = time.monotonic() - started
+            now = time.monotonic()
+            training.seconds = now - started
+            if now - watched > WATCH_SECONDS:
+                watch()
+                watched = now
             if training.update % per_epoch == 0:
                 _end_epoch(training, epoch + 1, report)
-            due = training.update == first_phase_end or time.monotonic() - saved > save_seconds
+            due = training.update == first_phase_end or now - saved > save_seconds
             stop, due = training.processes.first_says((training.stop, due), labels.device)
             if stop or due:
                 save()
@@ -226,11 +235,19 @@ def _end_epoch(training: Training, epoch: int, report: Callable[[], None]) -> No
         report()
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module, images: Tensor, labels: Tensor, batches: Batches, precision: str = "fp32", size: int = 1000
 ) -> tuple[float, float]:
     """Mean loss and error in % of a model in evaluation mode on uint8 images (N, C, H, W), `size` at a time."""
+    loss, wrong = evaluation_sums(model, images, labels, batches, precision, size).tolist()
+    return loss / len(labels), 100 * wrong / len(labels)
+
+
+@torch.no_grad()
+def evaluation_sums(
+    model: nn.Module, images: Tensor, labels: Tensor, batches: Batches, precision: str = "fp32", size: int = 1000
+) -> Tensor:
+    """Summed loss and number of wrong answers, (2,) on the device, without waiting for it."""
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device=labels.device)
     for part, answers in zip(images.split(size), labels.split(size), strict=True):
@@ -239,5 +256,4 @@ def evaluate(
         sums[0] += F.cross_entropy(logits, answers, reduction="sum")
         sums[1] += (logits.argmax(1) != answers).sum()
     model.train()
-    loss, wrong = sums.tolist()
-    return loss / len(labels), 100 * wrong / len(labels)
+    return sums
