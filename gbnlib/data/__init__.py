@@ -2,6 +2,7 @@
 
 from gbnlib.data.batches import Batches, normalise
 from gbnlib.data.cards import Card, card, catalog
+from gbnlib.data.describe import describe
 from gbnlib.data.presence import check, fetch
 from gbnlib.data.sources import Dataset, load
 from gbnlib.data.stream import StreamBatches, StreamedImages
@@ -15,6 +16,7 @@ __all__ = [
     "card",
     "catalog",
     "check",
+    "describe",
     "fetch",
     "load",
     "normalise",

@@ -1,7 +1,7 @@
 """Images as they lie on disk, JPEG or PNG, in Hugging Face's parquet files or as files in folders by class."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,17 @@ def _content(origin: object) -> bytes:
     """The bytes of an image in a parquet file: the value itself, or Hugging Face's {"bytes", "path"}."""
     value = origin.as_py()
     return value["bytes"] if isinstance(value, dict) else value
+
+
+def parquet_splits(paths: Iterable[Path]) -> list[list[Path]]:
+    """Parquet files for training, whose names begin with "train", and the others, for validation."""
+    splits: list[list[Path]] = [[], []]
+    for path in paths:
+        splits[not path.name.startswith("train")].append(path)
+    if not all(splits):
+        names = ", ".join(path.name for split in splits for path in split) or "no file"
+        raise UsageError(f"Needed are parquet files whose names begin with train, and others; found: {names}.")
+    return splits
 
 
 def read_parquet(paths: Sequence[Path], channels: int) -> tuple[EncodedImages, Tensor]:

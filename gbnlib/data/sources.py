@@ -12,7 +12,7 @@ from torch import Tensor
 from gbnlib import files
 from gbnlib.data.batches import Batches
 from gbnlib.data.cards import Card, card
-from gbnlib.data.encoded import EncodedImages, read_folder, read_parquet
+from gbnlib.data.encoded import EncodedImages, parquet_splits, read_folder, read_parquet
 from gbnlib.data.presence import SPLITS, folder_of, verified
 from gbnlib.data.stream import StreamBatches, StreamedImages
 from gbnlib.errors import UsageError
@@ -130,8 +130,7 @@ def _read_pickle(path: Path) -> tuple[Tensor, Tensor]:
 
 def _read_parquet(entry: Card, root: Path) -> Dataset:
     """Parquet files of Hugging Face; those whose name begins with "train" are for training."""
-    paths = verified(entry, root).values()
-    splits = [[path for path in paths if path.name.startswith("train") is train] for train in (True, False)]
+    splits = parquet_splits(verified(entry, root).values())
     return _decoded(entry, [read_parquet(split, entry.channels) for split in splits])
 
 
