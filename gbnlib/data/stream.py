@@ -67,8 +67,14 @@ class StreamedImages:
         workers = torch.get_num_threads() if self.workers is None else self.workers
         pieces = [piece for part in parts for piece in part.split(PIECE)]
         decoder = _Decoder(self.images, self.resize, self.size)
-        pinned = self.device.type == "cuda"
-        loader = data.DataLoader(decoder, batch_size=None, sampler=pieces, num_workers=workers, pin_memory=pinned)
+        loader = data.DataLoader(
+            decoder,
+            batch_size=None,
+            sampler=pieces,
+            num_workers=workers,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # else it would draw from the global random state, which training may use
+        )
         received = iter(loader)
         for part in parts:
             yield torch.cat([self._moved(next(received)) for _ in range(ceil(len(part) / PIECE))])

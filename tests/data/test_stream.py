@@ -14,6 +14,10 @@ from gbnlib.data.batches import generator
 from gbnlib.data.encoded import EncodedImages
 from gbnlib.data.stream import PIECE
 from gbnlib.errors import UsageError
+from gbnlib.experiments import RunConfig
+from gbnlib.experiments.runner import prepare
+from gbnlib.regimes import Phase
+from gbnlib.training import Execution, Interrupted, Training, train
 from gbnlib.training.loop import evaluate
 from tests.data.formats import picture
 
@@ -131,3 +135,35 @@ def test_a_set_whose_card_says_resize_is_streamed_and_can_be_cut(tiny_root: Path
     part = imagenet.subset(6)
     images, labels = next(part.batches(4, seed=0).epoch(0))
     assert images.shape == (4, 3, 64, 64) and len(part.train_images) == 6 and set(labels.tolist()) <= set(range(6))
+
+
+def test_streaming_leaves_the_global_random_state_alone(paths: list[Path]) -> None:
+    before = torch.get_rng_state()
+    list(batches(paths, workers=1, flip=True).epoch(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_streamed_run_stopped_within_an_epoch_goes_on_exactly(tiny_root: Path) -> None:
+    def begun() -> Training:
+        phases = (Phase(epoch=0, lr=0.1, momentum=0.9),)
+        config = RunConfig(network="c1", dataset="imagenet", batch_size=4, regime=phases, epochs=2)  # has dropout
+        return prepare(config, Execution(device="cpu", threads=1))
+
+    whole, stopped, resumed = begun(), begun(), begun()
+    train(whole)
+    images = stopped.batches.epoch
+
+    def until_the_fourth(*arguments):
+        for pair in images(*arguments):
+            stopped.stop = stopped.update == 3
+            yield pair
+
+    stopped.batches.epoch = until_the_fourth
+    with pytest.raises(Interrupted):
+        train(stopped)
+    resumed.load_state_dict(stopped.state_dict())
+    train(resumed)
+    assert (stopped.update, resumed.update, whole.total_updates) == (4, 6, 6)
+    for mine, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert resumed.history == whole.history
