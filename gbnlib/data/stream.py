@@ -65,7 +65,7 @@ class StreamedImages:
         crop (top and left, as a share of where it can lie) and whether it is mirrored.
         """
         workers = torch.get_num_threads() if self.workers is None else self.workers
-        pieces = [piece for part in parts for piece in part.split(PIECE)]
+        pieces = [piece for part in parts if len(part) for piece in part.split(PIECE)]
         decoder = _Decoder(self.images, self.resize, self.size)
         loader = data.DataLoader(
             decoder,
@@ -76,8 +76,11 @@ class StreamedImages:
             generator=torch.Generator(),  # else it would draw from the global random state, which training may use
         )
         received = iter(loader)
+        shape = (0, self.images.channels, self.size, self.size)
+        nothing = torch.empty(shape, dtype=torch.uint8, device=self.device)  # what a process without a share gets
         for part in parts:
-            yield torch.cat([self._moved(next(received)) for _ in range(ceil(len(part) / PIECE))])
+            count = ceil(len(part) / PIECE)
+            yield torch.cat([nothing, *(self._moved(next(received)) for _ in range(count))])
 
     def _moved(self, piece: Tensor | UsageError) -> Tensor:
         """A piece on the device."""

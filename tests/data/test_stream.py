@@ -111,6 +111,12 @@ def test_a_share_of_each_batch_is_that_part_of_it(paths: list[Path]) -> None:
     assert same(share, [(images[len(images) // 2 :], labels[len(labels) // 2 :]) for images, labels in whole])
 
 
+def test_a_share_can_be_empty(paths: list[Path]) -> None:
+    # Nine images in batches of four: the last one has a single image, and none for the second half.
+    sizes = [len(images) for images, _ in batches(paths).epoch(0, 0, lambda count: slice((count + 1) // 2, count))]
+    assert sizes == [2, 2, 0]
+
+
 def test_evaluation_of_a_stream_is_that_of_its_tensor(paths: list[Path]) -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 9))
