@@ -57,19 +57,19 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_alone() -> None:
     assert not torch.equal(first(1, 2), first(2, 2))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_augmentation_equals_torchvision_image_for_image(channels: int) -> None:
-    batches = make(count=40, batch_size=16, channels=channels, pad=2, flip=True)
+@pytest.mark.parametrize(("channels", "pad", "fill"), [(1, 2, 0), (3, 4, 127)])
+def test_augmentation_equals_torchvision_image_for_image(channels: int, pad: int, fill: int) -> None:
+    batches = make(count=40, batch_size=16, channels=channels, pad=pad, fill=fill, flip=True)
     originals = make(count=40, batch_size=16, channels=channels).windows[:, 0, 0].permute(0, 3, 1, 2)
     chance = generator(0, 5, "augmentation")
-    corners = torch.randint(0, 5, (40, 2), generator=chance)
+    corners = torch.randint(0, 2 * pad + 1, (40, 2), generator=chance)
     flips = torch.rand(40, generator=chance) < 0.5
     official = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(batches.mean, batches.std)])
     position = 0
     for images, labels in batches.epoch(5):
         for image, label in zip(images, labels.tolist(), strict=True):
             top, left = corners[position].tolist()
-            expected = tv.crop(tv.pad(originals[label], [2, 2, 2, 2]), top, left, 8, 8)
+            expected = tv.crop(tv.pad(originals[label], [pad], fill=fill), top, left, 8, 8)
             expected = tv.horizontal_flip(expected) if flips[position] else expected
             torch.testing.assert_close(image, official(expected))
             position += 1
