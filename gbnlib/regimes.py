@@ -180,7 +180,24 @@ class Regime:
         """
         _check_integer("epochs", epochs, 1)
         self._check_change("shortened")
+        try:
+            return self._squeezed(epochs)
+        except ValueError as error:
+            raise ValueError(f"{error}, at least {self._fewest_epochs()}") from None
+
+    def _squeezed(self, epochs: int) -> "Regime":
+        """Multiply all epochs by `epochs` / ``self.epochs``, halves up."""
         return self._moved(lambda epoch: (2 * epoch * epochs + self.epochs) // (2 * self.epochs))
+
+    def _fewest_epochs(self) -> int:
+        """The fewest epochs that leave every milestone its own."""
+        for epochs in range(1, self.epochs):
+            try:
+                self._squeezed(epochs)
+            except ValueError:
+                continue
+            return epochs
+        return self.epochs
 
     def with_warmup(self, epochs: int) -> "Regime":
         """Raise the rate linearly over the first epochs (Goyal et al. 2017).

@@ -39,12 +39,15 @@ class DistanceProbe:
         self.updates_per_epoch = updates_per_epoch
         self.rows: list[list[float]] = []
 
-    @torch.no_grad()
     def __call__(self, update: int) -> None:
         """Record a row if `update` is one of the probe's updates."""
         if update in self.updates:
-            distances = [self._distance(group).item() for group in self.groups]
-            self.rows.append([update, update / self.updates_per_epoch, *distances])
+            self.rows.append([update, update / self.updates_per_epoch, *self.distances().tolist()])
+
+    @torch.no_grad()
+    def distances(self) -> Tensor:
+        """The three distances as they are now, (3,) on the device."""
+        return torch.stack([self._distance(group) for group in self.groups])
 
     def _distance(self, tensors: Iterable[Tensor]) -> Tensor:
         """Euclidean distance of some tensors from their start, accumulated in float64."""

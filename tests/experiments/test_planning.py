@@ -44,6 +44,16 @@ def test_an_item_that_a_scale_does_not_run_has_no_runs() -> None:
     assert experiments.plan("table2", "desk") == []
 
 
+def test_appendix_a_adds_the_large_batch_with_noise_to_runs_of_table1() -> None:
+    """σ² = 1024 / 32 − 1 = 31, at the rate of the small batch."""
+    configs = experiments.plan("appendix_a", "quick", seeds=1)
+    assert [config.method for config in configs] == ["SB", "LB", "LB+LR", "LB+noise"]
+    assert set(configs[:3]) < set(experiments.plan("table1", "quick", seeds=1))
+    noisy = configs[3]
+    assert noisy.noise == pytest.approx(31**0.5) and noisy.schedule() == configs[1].schedule()
+    assert (noisy.batch_size, noisy.ghost_size) == (1024, 0)
+
+
 def test_seeds_are_a_count() -> None:
     assert len(experiments.plan("table1", "quick", seeds=1)) == 5
     with pytest.raises(UsageError, match="seeds is -1; it is a count"):

@@ -1,7 +1,6 @@
 """Training a run: killed at any point, asked for by several processes, diverging, or where nothing can be written."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -40,37 +39,6 @@ def start(config: RunConfig, results: Path) -> subprocess.Popen:
     environment = {**os.environ, "GBN_RESULTS": str(results)}
     call = [sys.executable, "-c", COMMAND, config.model_dump_json()]
     return subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def result(results: Path, config: RunConfig) -> tuple:
-    """What a run must give bit for bit."""
-    folder = results / "runs" / config.id
-    texts = [(folder / name).read_text() for name in ("history.csv", "distance.csv")]
-    return (files.read_json(folder / "done.json")["weights_sha256"], *texts)
-
-
-def updates_so_far(results: Path) -> int:
-    """Updates in the history of the run at hand."""
-    path = results / "runs" / SLOW.id / "history.csv"
-    rows = path.read_text().splitlines() if path.is_file() else []
-    return int(rows[-1].split(",")[0]) if len(rows) > 1 else 0
-
-
-def test_a_run_killed_at_several_points_ends_bit_identical(tmp_path: Path) -> None:
-    whole = start(SLOW, tmp_path / "whole")
-    assert whole.wait(120) == 0, whole.stderr.read()
-    killed = tmp_path / "killed"
-    for number, after in ((signal.SIGKILL, 32), (signal.SIGTERM, 96), (signal.SIGKILL, 128)):
-        process = start(SLOW, killed)
-        while updates_so_far(killed) < after and process.poll() is None:
-            time.sleep(0.02)
-        process.send_signal(number)
-        assert process.wait(30) != 0
-        assert not (killed / "runs" / SLOW.id / "done.json").exists()
-    last = start(SLOW, killed)
-    output, _ = last.communicate(timeout=120)
-    assert last.returncode == 0 and "goes on after update" in output
-    assert result(killed, SLOW) == result(tmp_path / "whole", SLOW)
 
 
 def test_several_processes_that_want_one_run_train_it_once(tmp_path: Path) -> None:
