@@ -58,7 +58,7 @@ def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: 
 
     Parameters
     ----------
-    claim : "C1", "C6", "C7" or "C8".
+    claim : "C1", "C6", "C7", "C8" or "C10".
     history : the runs of the item; it may be empty or lack methods.
     item, scale, network : what the runs are of.
     """
@@ -223,6 +223,25 @@ def _judge_gain(better: str, worse: str, threshold: float = 0.0) -> Callable[[pd
     return decide
 
 
+def _judge_equivalence(first: str, second: str, margin: float) -> Callable[[pd.DataFrame, str], Decision]:
+    """The judge of a claim that two methods differ by less than a margin."""
+
+    def decide(history: pd.DataFrame, network: str) -> Decision:
+        values = {method: accuracies(history, network, method) for method in (first, second)}
+        lacking = [method for method, found in values.items() if not found]
+        if lacking:
+            return NOT_TESTED, f"no finished runs of {', '.join(lacking)}", 0
+        interval = stats.difference(*values.values(), paper.confidence())
+        evidence = f"{first} − {second}: {interval.text('points', sign=True)}"
+        if interval.above(-margin) and interval.below(margin):
+            return REPRODUCED, evidence, min(interval.n)
+        if interval.above(margin) or interval.below(-margin):
+            return NOT, evidence, min(interval.n)
+        return INCONCLUSIVE, evidence + _detectable(*values.values()), min(interval.n)
+
+    return decide
+
+
 def _against(interval: Interval, threshold: float) -> str:
     """Which side of a threshold an interval lies on."""
     if interval.above(threshold):
@@ -241,4 +260,5 @@ _JUDGES: dict[str, Callable[[pd.DataFrame, str], Decision]] = {
     "C6": _judge_gain("LB+LR", "LB"),
     "C7": _judge_gain("LB+LR+GBN", "LB+LR"),
     "C8": _judge_gain("LB+LR+GBN+RA", "SB", -paper.claims()["C8"].margin),
+    "C10": _judge_equivalence("LB+noise", "LB+LR", paper.claims()["C10"].margin),
 }

@@ -96,10 +96,11 @@ class RunConfig(BaseModel):
 
     @property
     def method(self) -> str:
-        """The column of Table 1 that the run belongs to."""
+        """The column of Table 1 that the run belongs to; with noise on the gradients, none of them."""
         if self.ratio == 1:
             return "SB"
         parts = ["LB", "LR" * (self.lr_rule != "none"), "GBN" * bool(self.ghost_size), "RA" * self.adapt]
+        parts.append("noise" * bool(self.noise))
         return "+".join(filter(None, parts))
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from math import ceil
+from math import ceil, sqrt
 
 import torch
 
@@ -14,7 +14,10 @@ from gbnlib.nn.networks import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
-ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "table2")
+ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "table2", "appendix_a")
+
+#: The methods of Table 1, and the large batch with multiplicative noise on the gradients.
+METHODS = (*paper.METHODS, "LB+noise")
 
 
 def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
@@ -87,9 +90,12 @@ _FIGURES: dict[str, Callable[[dict], list[tuple[str, int]]]] = {
 
 
 def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int = 0) -> RunConfig:
-    """The config of one method of Table 1 under the protocol `row`; at the small batch every method is SB."""
-    if method not in paper.METHODS:
-        raise unknown("method", method, paper.METHODS)
+    """The config of one of `METHODS` under the protocol `row`; at the small batch every method is SB.
+
+    Noise has σ² = M_L / M_S − 1, which gives the gradient of the large batch the covariance of the small one's.
+    """
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
     size = row.small_batch if method == "SB" else batch_size or row.large_batch
     method = "SB" if size == row.small_batch else method
     return RunConfig(
@@ -105,6 +111,7 @@ def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int =
         epochs=row.epochs,
         augment=row.augment,
         clip_norm=row.clip_norm,
+        noise=sqrt(size / row.small_batch - 1) if "noise" in method else 0.0,
         precision=row.precision,
         seed=seed,
     )

@@ -170,14 +170,15 @@ class Notebook:
         files.write_json(folder / f"{name}.json", {"name": name, "item": self.item.name, "caption": caption})
         self._show(shown, caption)
 
-    def verdict(self, history: pd.DataFrame) -> None:
-        """Judge the item's claims by its runs, save the verdicts and show them as cards."""
+    def verdict(self, history: pd.DataFrame, others: Sequence[analysis.Verdict] = ()) -> None:
+        """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards."""
         verdicts = [
             analysis.judge(claim, history, item=self.item.name, scale=self.scale, network=network)
             for claim in self.item.claims
+            if claim not in {other.claim for other in others}
             for network in dict.fromkeys(config.network for config in self.configs)
         ]
-        self.show_verdicts(verdicts)
+        self.show_verdicts([*verdicts, *others])
 
     def show_verdicts(self, verdicts: Sequence[analysis.Verdict]) -> None:
         """Save verdicts and show them as cards."""

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from gbnlib import analysis, paper
+from gbnlib.experiments import planning
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)))
@@ -39,8 +40,8 @@ def batch_style(batch_size: int) -> dict:
 
 
 def method_style(method: str) -> dict:
-    """Colour, marker and line style of a method of Table 1."""
-    return _style(paper.METHODS.index(method), sns.color_palette("colorblind"))
+    """Colour, marker and line style of a method of Table 1, or of the one with noise."""
+    return _style(planning.METHODS.index(method), sns.color_palette("colorblind"))
 
 
 def _style(position: int, palette: Sequence) -> dict:

@@ -58,6 +58,17 @@ def test_c8_is_non_inferiority_with_the_margin(adapted: float, expected: str) ->
     assert judged("C8", runs({**GAP, "LB+LR+GBN+RA": around(adapted)})).verdict == expected
 
 
+@pytest.mark.parametrize(
+    ("noisy", "expected"),
+    [(around(4.0), REPRODUCED), (around(4.2), REPRODUCED), (around(4.4), INCONCLUSIVE), (around(6.0), NOT)],
+)
+def test_c10_is_equivalence_within_the_margin(noisy, expected) -> None:
+    """Half-width 0.227: a difference of 0.2 stays inside ±0.5, one of 0.4 straddles it."""
+    verdict = judged("C10", runs({"LB+LR": around(4.0), "LB+noise": noisy}))
+    assert verdict.verdict == expected and "LB+noise − LB+LR" in verdict.evidence
+    assert judged("C10", runs({"LB+LR": around(4.0)})).verdict == NOT_TESTED
+
+
 def test_without_a_gap_there_is_nothing_to_close() -> None:
     history = runs({"SB": around(5.0), "LB": around(5.0), "LB+LR": around(3.0)})
     verdict = judged("C6", history)

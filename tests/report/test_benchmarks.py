@@ -1,6 +1,7 @@
 """The committed benchmarks as frames."""
 
 import pandas as pd
+import pytest
 
 from gbnlib import files
 from gbnlib.report import benchmarks
@@ -23,7 +24,7 @@ def test_costs_are_ratios_to_the_plain_layer(tmp_path, monkeypatch) -> None:
             "ghost": 0.5,
         }
     ]
-    assert benchmarks.summarise_costs(pd.concat([costs, costs.assign(loop=6.0)])).loop.tolist() == [3.0]
+    assert benchmarks.summarise_costs(pd.concat([costs, costs.assign(loop=6.0)])).loop.tolist() == pytest.approx([3.0])
     assert "a processor" in where and "15 rounds" in where
 
 

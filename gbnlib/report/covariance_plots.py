@@ -1,0 +1,88 @@
+"""Plots of appendix A: spread of the increments, what the derivation leaves out, noise in place of a higher rate."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from gbnlib import analysis, paper
+from gbnlib.analysis import covariance
+from gbnlib.report.plots import method_style
+
+_MARKERS = ("o", "s", "^")
+_MEASURES = {
+    "mean share": "‖ḡ‖² over the mean of ‖g‖²",
+    "appendix": "error of the appendix's covariance",
+    "noise": "error of the noise's covariance",
+}
+
+
+def spread(scaling: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Spread of the increment against the batch, over that of batch 1: enumerated (marks) and the formula (lines)."""
+    ax = ax or plt.subplots()[1]
+    looks = dict(zip(covariance.SCHEMES, (("full", "-"), ("none", "--")), strict=True))
+    for color, marker, rule in zip(sns.color_palette("colorblind"), _MARKERS, covariance.RULES, strict=False):
+        for scheme, (fill, dashes) in looks.items():
+            part = scaling[(scaling.rule == rule) & (scaling.scheme == scheme)]
+            ax.plot(part.batch, part.expected, dashes, color=color, linewidth=1)
+            ax.plot(part.batch, part.spread, marker, color=color, fillstyle=fill, markersize=8)
+        ax.plot([], [], marker, color=color, label=rule)
+    for scheme, (fill, dashes) in looks.items():
+        ax.plot([], [], dashes, marker="o", color="0.3", fillstyle=fill, label=scheme)
+    ax.set(yscale="log", xlabel="batch size M (of 8 samples)", ylabel="spread of the increment")
+    ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"], minor=False)
+    ax.minorticks_off()
+    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+    return ax
+
+
+def left_out(approximations: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """What the derivation leaves out, over epochs: mean and t interval from three seeds on, below every seed a line."""
+    ax = ax or plt.subplots()[1]
+    few = approximations.seed.nunique() < paper.minimum_seeds()
+    for color, marker, (column, label) in zip(
+        sns.color_palette("colorblind"), _MARKERS, _MEASURES.items(), strict=False
+    ):
+        wide = approximations.pivot(index="epoch", columns="seed", values=column)
+        ax.plot([], [], marker=marker, color=color, label=label)
+        if few:
+            ax.plot(wide.index, wide, marker=marker, color=color)
+            continue
+        found = [analysis.mean(row, paper.confidence()) for _, row in wide.iterrows()]
+        ax.plot(wide.index, [each.estimate for each in found], marker=marker, color=color)
+        ends = [[max(each.low, 0) for each in found], [each.high for each in found]]
+        ax.fill_between(wide.index, *ends, color=color, alpha=0.15, linewidth=0)
+    ax.set(xlabel="epoch of the small network", ylabel="share, or relative error", ylim=(0, None))
+    ax.legend(fontsize="small")
+    return ax
+
+
+def accuracies(history: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | None = None) -> Axes:
+    """Final validation accuracy by method: every run, and from three seeds on the mean with its t interval."""
+    ax = ax or plt.subplots()[1]
+    table = analysis.outcomes(history)
+    for position, method in enumerate(methods):
+        values = 100 - table[table.method == method].final_error.dropna()
+        style = method_style(method) | {"linestyle": ""}
+        few = len(values) < paper.minimum_seeds()
+        faint = {"markersize": 7} if few else {"alpha": 0.4, "markersize": 5}
+        ax.plot([position + 0.15 * (not few)] * len(values), values, **faint, **style)
+        if not few:
+            found = analysis.mean(values, paper.confidence())
+            ax.errorbar(position, found.estimate, yerr=found.half_width, capsize=4, markersize=8, **style)
+    ax.set_xticks(range(len(methods)), methods)
+    ax.set(ylabel="final validation accuracy (%)", xlim=(-0.5, len(methods) - 0.5))
+    return ax
+
+
+def distances(distance: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | None = None) -> Axes:
+    """Distance of all weights from their start against updates: a line a method, a band that holds its seeds."""
+    ax = ax or plt.subplots()[1]
+    for method in methods:
+        runs = distance[(distance.method == method) & (distance.status == "finished")].groupby("update")["weights"]
+        style = method_style(method) | {"markersize": 4}
+        ax.plot(runs.mean().index, runs.mean(), label=method, **style)
+        ax.fill_between(runs.min().index, runs.min(), runs.max(), color=style["color"], alpha=0.2, linewidth=0)
+    ax.set(xscale="log", xlabel="updates", ylabel="distance of the weights ‖w(t) − w(0)‖")
+    ax.legend(fontsize="small")
+    return ax
