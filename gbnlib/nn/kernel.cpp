@@ -185,6 +185,15 @@ struct Batch {
     }
 };
 
+// Scale and shift of a block of channels, which may not be there.
+struct Parameters {
+    double weight[CHANNELS], bias[CHANNELS];
+    Parameters(const double *weights, const double *biases, Size channel, Size channels) {
+        for (Size c = 0; c < channels; ++c) weight[c] = weights ? weights[channel + c] : 1;
+        for (Size c = 0; c < channels; ++c) bias[c] = biases ? biases[channel + c] : 0;
+    }
+};
+
 template <class T> struct Forward {
     const Batch batch;
     const T *const input;
@@ -207,6 +216,7 @@ template <class T> struct Forward {
                 firsts[v] += d, seconds[v] += d * d;
             });
             const double count = double((stop - n) * batch.values), share = count / (total + count);
+#pragma omp simd
             for (Size c = 0; c < layout.channels; ++c) {
                 const double sum = firsts.sum(c), step = origins.one(c) + sum / count - means[c];
                 squares[c] += seconds.sum(c) - sum * sum / count + step * step * share * total;
@@ -215,13 +225,15 @@ template <class T> struct Forward {
             total += count;
         }
         Accumulators<T, Layout> shift, scale, rest;
+        const Parameters parameters(weight, bias, channel, layout.channels);
+#pragma omp simd
         for (Size c = 0; c < layout.channels; ++c) {
             const double spread = std::max(squares[c] / total, 0.0);
-            const double factor = (weight ? weight[channel + c] : 1) / std::sqrt(spread + eps);
+            const double factor = parameters.weight[c] / std::sqrt(spread + eps);
             const double lost = means[c] - double(Computed<T>(means[c]));
             mean[at + c] = means[c], variance[at + c] = spread;
             shift.set(c, means[c]), scale.set(c, factor);
-            rest.set(c, (bias ? bias[channel + c] : 0) - lost * factor);
+            rest.set(c, parameters.bias[c] - lost * factor);
         }
         T *const y = output + offset;
         layout.each(begin, end, [&](Size i, Size v, auto part) {
@@ -256,9 +268,11 @@ template <class T> struct Backward {
             for (Size c = 0; c < layout.channels; ++c) sums[c] += sum.sum(c), dots[c] += dot.sum(c);
         }
         Accumulators<T, Layout> scale, slope, rest;  // dx = scale dy + slope (x - shift) + rest
+        const Parameters parameters(weight, nullptr, channel, layout.channels);
+#pragma omp simd
         for (Size c = 0; c < layout.channels; ++c) {
             const double inverse = 1 / std::sqrt(variance[at + c] + eps);
-            const double factor = (weight ? weight[channel + c] : 1) * inverse;
+            const double factor = parameters.weight[c] * inverse;
             const double lost = mean[at + c] - double(Computed<T>(mean[at + c])), dot = dots[c] - lost * sums[c];
             const double fall = factor * dot * inverse * inverse / total;
             weight_gradient[at + c] = dot * inverse, bias_gradient[at + c] = sums[c];
