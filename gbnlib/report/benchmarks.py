@@ -1,9 +1,11 @@
 """Benchmarks that are committed with the code, as frames."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from gbnlib import files
+from gbnlib import files, paper
 
 
 def layer_costs() -> tuple[pd.DataFrame, str]:
@@ -12,10 +14,9 @@ def layer_costs() -> tuple[pd.DataFrame, str]:
     Columns: shape, layout, dtype, ghost_size, plain_ms, and the ratios `loop` (over the ghosts) and `ghost` (gbnlib).
     Empty, with words that say so, where `benchmarks/norm.py` has not been run.
     """
-    path = files.reference_root() / "benchmarks" / "norm.json"
-    if not path.is_file():
+    if not _path("norm").is_file():
         return pd.DataFrame(), "The cost has not been measured yet: `benchmarks/norm.py` does it."
-    facts = files.read_json(path)
+    facts = _facts("norm")
     rows = [
         {
             "shape": " × ".join(map(str, cell["shape"])),
@@ -35,3 +36,113 @@ def summarise_costs(costs: pd.DataFrame) -> pd.DataFrame:
     groups = costs.groupby(["layout", "dtype", "ghost_size"], sort=False)
     means = groups[["loop", "ghost"]].agg(lambda ratios: np.exp(np.log(ratios).mean()))
     return means.assign(worst_ghost=groups.ghost.max(), shapes=groups.size()).reset_index()
+
+
+def layer_table() -> pd.DataFrame:
+    """Ghost batch normalization and the loop over ghosts against plain batch normalization, by kind of layer."""
+    rows = [
+        {
+            "layer": row["layer"],
+            "precision": row["dtype"],
+            "cases": row["cells"],
+            "loop ÷ plain": f"{row['loop_to_plain']:.2f}",
+            "gbnlib ÷ plain": f"{row['ghost_to_plain']:.2f}",
+            "worst gbnlib ÷ plain": f"{row['worst_ghost_to_plain']:.2f}",
+        }
+        for row in _facts("norm")["summary"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def layer_notes() -> str:
+    """What the layer costs besides: memory, and a whole network."""
+    facts = _facts("norm")
+    memory, whole = facts["peak_memory_mib"], facts["whole_model"]
+    seconds = {name: whole[name]["median"] for name in ("plain", "chunks", "ghost")}
+    return (
+        f"Ratios of medians of forward and backward over {facts['rounds']} rounds, taken in turn, then the geometric "
+        "mean over shapes, layouts and ghost sizes. Peak memory of one layer beyond its input and gradient, batch "
+        f"{tuple(memory['shape'])}: plain {memory['plain']:.0f} MiB, loop {memory['loop']:.0f}, gbnlib "
+        f"{memory['ghost']:.0f}. ResNet44 at batch {whole['batch_size']}, forward and backward: "
+        f"{seconds['plain']:.1f} s with plain layers, {seconds['ghost']:.1f} s with ghost layers, "
+        f"{seconds['chunks']:.1f} s as a loop over chunks. {_where(facts)}"
+    )
+
+
+def training_table() -> pd.DataFrame:
+    """Images a second of this package, of the authors' procedure and of a plain loop."""
+    rows = [
+        {
+            "network": paper.protocol(row["network"]).label,
+            "batch": row["batch_size"],
+            "authors": f"{row['authors']['images_per_second']:,.0f}",
+            "plain loop": f"{row['plain']['images_per_second']:,.0f}",
+            **{
+                f"gbnlib, {precision}": f"{row[precision]['images_per_second']:,.0f} "
+                f"({row[precision]['times_authors']:.1f}×, {row[precision]['times_plain']:.1f}×)"
+                for precision in ("fp32", "bf16")
+            },
+        }
+        for row in _facts("training")["rows"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def training_notes() -> str:
+    """How the table was measured."""
+    facts = _facts("training")
+    return (
+        "Images a second in training, medians; in brackets, times the authors' procedure (PIL transforms image by "
+        "image, a loop over chunks of the batch) and times a plain loop (DataLoader, v2 transforms on tensors, ghost "
+        "layers). "
+        f"{_where(facts)}"
+    )
+
+
+def precision_table() -> pd.DataFrame:
+    """Final accuracy in bfloat16 against float32."""
+    rows = [
+        {
+            "runs": row["row"],
+            "float32": f"{row['fp32']:.2f}",
+            "bfloat16": f"{row['bf16']:.2f}",
+            "difference": f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]".replace("-", "−"),
+            "seeds": row["seeds"],
+            "equivalent": "yes" if row["equivalent"] else "not shown",
+        }
+        for row in _facts("precision")["rows"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def precision_notes() -> str:
+    """How the table was measured."""
+    return (
+        "Final validation accuracy in % of F1 on the embedded digits under the paper's regime, with the 90 % Welch "
+        f"interval of the difference: equivalent if it lies within ±{_facts('precision')['margin']} points (two "
+        "one-sided tests at 5 %). Where equivalence is not shown, the protocol trains in float32."
+    )
+
+
+def sections() -> list[tuple[str, pd.DataFrame, str]]:
+    """Title, table and notes of every benchmark that has been run."""
+    every = {
+        "norm": ("Ghost batch normalization", layer_table, layer_notes),
+        "training": ("Training", training_table, training_notes),
+        "precision": ("Precision", precision_table, precision_notes),
+    }
+    return [(title, table(), notes()) for name, (title, table, notes) in every.items() if _path(name).is_file()]
+
+
+def _path(name: str) -> Path:
+    return files.reference_root() / "benchmarks" / f"{name}.json"
+
+
+def _facts(name: str) -> dict:
+    return files.read_json(_path(name))
+
+
+def _where(facts: dict) -> str:
+    return (
+        f"Measured on {facts['threads']} cores of {facts['cpu']} ({facts['cpu_capability']}), PyTorch {facts['torch']}."
+    )

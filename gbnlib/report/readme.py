@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from gbnlib import experiments, files, paper
+from gbnlib.report import benchmarks
 from gbnlib.report.listing import duration
 
 README = files.REPOSITORY / "README.md"
@@ -69,7 +70,15 @@ def _statement(claim: str) -> str:
     return text[0].lower() + text[1:]
 
 
-_BLOCKS: dict[str, Callable[[], str]] = {"scales": _scales, "times": _times, "row": _row}
+def _benchmarks() -> str:
+    """The tables of the other benchmarks."""
+    parts = [
+        f"### {title}\n\n{table.to_markdown(index=False)}\n\n{notes}" for title, table, notes in benchmarks.sections()
+    ]
+    return "\n\n".join(parts)
+
+
+_BLOCKS: dict[str, Callable[[], str]] = {"scales": _scales, "times": _times, "row": _row, "benchmarks": _benchmarks}
 
 
 def main(path: Path = README) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 
 from gbnlib import analysis, paper
+from gbnlib.report import benchmarks
 from gbnlib.report.listing import duration
 from gbnlib.report.networks import network_table
 from gbnlib.report.site import notebooks
@@ -29,7 +30,7 @@ def write_source(contents: Contents, source: Path) -> None:
         copy(SITE / name, source / name)
     _write(source / "report.json", json.dumps({"scale": contents.scale}))
     render = _renderer(contents)
-    for page in ("index", "guide", "items/index", "notebooks/index"):
+    for page in ("index", "guide", "benchmarks", "items/index", "notebooks/index"):
         _write(source / f"{page}.md", render(page, summary=_summary(contents)))
     shown = {item.slug for item in contents.items if item.executed}
     for item in contents.items:
@@ -82,6 +83,10 @@ def _renderer(contents: Contents) -> Callable[..., str]:
     env = environment()
     env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads, "scales": paper.scales()}
     env.globals["networks"] = network_table().to_markdown(index=False, intfmt=",", colalign=_NETWORK_COLUMNS)
+
+    env.globals["benchmarks"] = [
+        (title, table.to_markdown(index=False), notes) for title, table, notes in benchmarks.sections()
+    ]
 
     def render(page: str, **values: object) -> str:
         return env.get_template(f"{page}.md.j2").render(**values)
