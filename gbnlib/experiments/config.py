@@ -98,7 +98,7 @@ class RunConfig(BaseModel):
     def method(self) -> str:
         """The column of Table 1 that the run belongs to; with noise on the gradients, none of them."""
         if self.ratio == 1:
-            return "SB"
+            return "SB+noise" if self.noise else "SB"
         parts = ["LB", "LR" * (self.lr_rule != "none"), "GBN" * bool(self.ghost_size), "RA" * self.adapt]
         parts.append("noise" * bool(self.noise))
         return "+".join(filter(None, parts))
