@@ -1,5 +1,6 @@
 """From tidy frames to statistics and verdicts."""
 
+from gbnlib.analysis.judges import VERDICTS
 from gbnlib.analysis.outcomes import (
     accuracies,
     compare_figure1,
@@ -20,7 +21,6 @@ from gbnlib.analysis.stats import (
     trend,
 )
 from gbnlib.analysis.verdicts import (
-    VERDICTS,
     Verdict,
     completed,
     judge,

@@ -151,7 +151,8 @@ def summarise_accumulation(differences: pd.DataFrame) -> pd.DataFrame:
         return differences
     table = differences.groupby(["case", "network", "precision"], sort=False)
     found = table[["gradient", "statistics"]].max().map(lambda value: "–" if np.isnan(value) else f"{value:.1e}")
-    return found.assign(n=table.size()).reset_index()
+    shown = found.assign(n=table.size()).reset_index()
+    return shown.assign(network=[paper.protocol(name).label for name in shown.network])
 
 
 def judge_accumulation(differences: pd.DataFrame, scale: str) -> Verdict:

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from gbnlib import paper
-from gbnlib.analysis.verdicts import NOT, NOT_TESTED, REPRODUCED, Verdict
+from gbnlib.analysis.judges import NOT, NOT_TESTED, REPRODUCED
+from gbnlib.analysis.verdicts import Verdict
 
 
 def judge_identity(

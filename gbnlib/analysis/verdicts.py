@@ -1,20 +1,13 @@
 """Verdicts: what the runs say of a claim, by the criterion that was written down before."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from gbnlib import data, files, paper
-from gbnlib.analysis import stats
-from gbnlib.analysis.outcomes import accuracies, outcomes
-from gbnlib.analysis.stats import Interval
-
-VERDICTS = ("reproduced", "partly reproduced", "not reproduced", "inconclusive", "not tested at this scale")
-REPRODUCED, PARTLY, NOT, INCONCLUSIVE, NOT_TESTED = VERDICTS
+from gbnlib.analysis.judges import INCONCLUSIVE, JUDGES, NOT_TESTED, VERDICTS
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: 
     """
     runs = history if history.empty else history[history.network == network]
     protocol = paper.protocol(network, scale)
-    decision, evidence, n = (NOT_TESTED, "no finished runs", 0) if runs.empty else _JUDGES[claim](runs, network)
+    decision, evidence, n = (NOT_TESTED, "no finished runs", 0) if runs.empty else JUDGES[claim](runs, network)
     if n and n < paper.minimum_seeds():
         decision = INCONCLUSIVE
         evidence += f"; {n} seed{'s' * (n > 1)}, and a verdict takes at least {paper.minimum_seeds()}"
@@ -172,93 +165,3 @@ def _from_file(path: Path) -> Verdict:
     """A verdict from its file."""
     content = files.read_json(path)
     return Verdict(**{**content, "runs": tuple(content["runs"])})
-
-
-Decision = tuple[str, str, int]
-
-
-def _judge_trend(history: pd.DataFrame, network: str) -> Decision:
-    """C1: slope of error against log2(batch), and largest minus smallest batch."""
-    table = outcomes(history).dropna(subset="final_error")
-    sizes = sorted(table.batch_size.unique())
-    if len(sizes) < 2:
-        return NOT_TESTED, "fewer than two batch sizes are finished", 0
-    errors = {size: table[table.batch_size == size].final_error.tolist() for size in sizes}
-    trend = stats.slope(np.log2(table.batch_size).tolist(), table.final_error.tolist(), paper.confidence())
-    ends = stats.difference(errors[sizes[-1]], errors[sizes[0]], paper.confidence())
-    evidence = (
-        f"error per doubling of the batch: {trend.text('points', sign=True)}; error at {sizes[-1]} minus error at "
-        f"{sizes[0]}: {ends.text('points', sign=True)}"
-    )
-    above = [interval.above(0) for interval in (trend, ends)]
-    if all(above):
-        decision = REPRODUCED
-    elif any(above):
-        decision = PARTLY
-    else:
-        decision = NOT if trend.below(0) or ends.below(0) else INCONCLUSIVE
-    if decision == INCONCLUSIVE:
-        evidence += _detectable(errors[sizes[-1]], errors[sizes[0]])
-    return decision, evidence, min(len(values) for values in errors.values())
-
-
-def _judge_gain(better: str, worse: str, threshold: float = 0.0) -> Callable[[pd.DataFrame, str], Decision]:
-    """The judge of a claim that one method is more than `threshold` points better than another, given a gap."""
-
-    def decide(history: pd.DataFrame, network: str) -> Decision:
-        needed = {method: accuracies(history, network, method) for method in ("SB", "LB", better, worse)}
-        lacking = [method for method, values in needed.items() if not values]
-        if lacking:
-            return NOT_TESTED, f"no finished runs of {', '.join(lacking)}", 0
-        gap = stats.difference(needed["SB"], needed["LB"], paper.confidence())
-        gain = stats.difference(needed[better], needed[worse], paper.confidence())
-        evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
-        decision = _against(gain, threshold) if gap.above(0) else INCONCLUSIVE
-        if not gap.above(0):
-            evidence += "; the gap is not shown to be above zero, which the criterion asks for first"
-        elif decision == INCONCLUSIVE:
-            evidence += _detectable(needed[better], needed[worse])
-        return decision, evidence, min(len(values) for values in needed.values())
-
-    return decide
-
-
-def _judge_equivalence(first: str, second: str, margin: float) -> Callable[[pd.DataFrame, str], Decision]:
-    """The judge of a claim that two methods differ by less than a margin."""
-
-    def decide(history: pd.DataFrame, network: str) -> Decision:
-        values = {method: accuracies(history, network, method) for method in (first, second)}
-        lacking = [method for method, found in values.items() if not found]
-        if lacking:
-            return NOT_TESTED, f"no finished runs of {', '.join(lacking)}", 0
-        interval = stats.difference(*values.values(), paper.confidence())
-        evidence = f"{first} − {second}: {interval.text('points', sign=True)}"
-        if interval.above(-margin) and interval.below(margin):
-            return REPRODUCED, evidence, min(interval.n)
-        if interval.above(margin) or interval.below(-margin):
-            return NOT, evidence, min(interval.n)
-        return INCONCLUSIVE, evidence + _detectable(*values.values()), min(interval.n)
-
-    return decide
-
-
-def _against(interval: Interval, threshold: float) -> str:
-    """Which side of a threshold an interval lies on."""
-    if interval.above(threshold):
-        return REPRODUCED
-    return NOT if interval.below(threshold) else INCONCLUSIVE
-
-
-def _detectable(first: list[float], second: list[float]) -> str:
-    """The words on the smallest difference that as many seeds could have shown."""
-    size = stats.smallest_detectable_difference(first, second, paper.confidence())
-    return "" if math.isnan(size) else f"; smallest detectable difference: {size:.2f} points"
-
-
-_JUDGES: dict[str, Callable[[pd.DataFrame, str], Decision]] = {
-    "C1": _judge_trend,
-    "C6": _judge_gain("LB+LR", "LB"),
-    "C7": _judge_gain("LB+LR+GBN", "LB+LR"),
-    "C8": _judge_gain("LB+LR+GBN+RA", "SB", -paper.claims()["C8"].margin),
-    "C10": _judge_equivalence("LB+noise", "LB+LR", paper.claims()["C10"].margin),
-}

@@ -16,6 +16,7 @@ from gbnlib.report import plots
 from gbnlib.report.items import Item, get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
 from gbnlib.report.parameters import Parameters, read_parameters
+from gbnlib.report.wording import cell, tally, verdict_card
 
 #: Missing runs and measurements that take longer than this are made only when the parameter `train` says so.
 PATIENCE_SECONDS = 600.0
@@ -164,7 +165,7 @@ class Notebook:
         `layout` is the same table laid out for reading, where that differs from the tidy one that the CSV holds.
         """
         folder = files.make_folder(self._folder("tables"))
-        shown = (table if layout is None else layout).map(partial(_cell, digits=digits))
+        shown = (table if layout is None else layout).map(partial(cell, digits=digits))
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
         files.write_text(folder / f"{name}.md", shown.to_markdown(index=False, disable_numparse=True) + "\n")
         files.write_json(folder / f"{name}.json", {"name": name, "item": self.item.name, "caption": caption})
@@ -184,7 +185,7 @@ class Notebook:
         """Save verdicts and show them as cards."""
         analysis.write_verdicts(verdicts, self.scale)
         for verdict in verdicts:
-            display(Markdown(_verdict_text(verdict)))
+            display(Markdown(verdict_card(verdict)))
         if not verdicts:
             display(Markdown(f"**{', '.join(self.item.claims)}: not tested at this scale.**"))
 
@@ -195,11 +196,11 @@ class Notebook:
         made = [found for found in self.measured.values() if found]
         rows = [("scale", self.scale)]
         if self.configs or not self.measured:
-            rows.append(("runs", _tally(self.runs, len(self.configs))))
+            rows.append(("runs", tally(self.runs, len(self.configs))))
         if self.runs:
             rows.append(("training time", duration(sum(run.done["summary"]["seconds"] for run in self.runs))))
         if self.measured:
-            rows.append(("measurements", _tally(made, len(self.measured))))
+            rows.append(("measurements", tally(made, len(self.measured))))
             rows.append(("measuring time", duration(sum(found.seconds for found in made))))
         rows += [
             (name, facts[name]) for name in ("gbnlib", "engine", "torch", "python", "cpu", "cpu_capability", "commit")
@@ -233,30 +234,3 @@ class Notebook:
     def _folder(self, kind: str) -> Path:
         """Where this scale's figures, tables or item records lie."""
         return files.results_root() / self.scale / kind
-
-
-def _tally(made: Sequence[experiments.Run | measurements.Measurement], planned: int) -> str:
-    """How many of the planned ones are made, and where they come from."""
-    origins = pd.Series([each.origin for each in made]).value_counts()
-    told = ", ".join(f"{count} {origin}" for origin, count in origins.items())
-    return f"{len(made)} of {planned} ({told or 'none'})"
-
-
-def _cell(value: object, digits: int) -> str:
-    """A value as a table shows it: a missing number is a dash."""
-    if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.{digits}f}"
-    return str(value)
-
-
-def _verdict_text(verdict: analysis.Verdict) -> str:
-    """A verdict as a card in Markdown."""
-    where = f"{verdict.network_label} on {verdict.dataset_label}, scale {verdict.scale}"
-    lines = [
-        f"> **{verdict.claim}: {verdict.verdict}** ({where})",
-        f"> {verdict.statement}.",
-        f"> *Evidence.* {verdict.evidence}.",
-        f"> *Criterion.* {verdict.criterion}",
-        f"> *In the paper* [{verdict.tag}]: {verdict.published}.",
-    ]
-    return "  \n".join(lines)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from gbnlib.analysis import covariance
-from gbnlib.analysis.verdicts import NOT, NOT_TESTED, REPRODUCED
+from gbnlib.analysis.judges import NOT, NOT_TESTED, REPRODUCED
 
 WITH, WITHOUT = covariance.SCHEMES
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gbnlib.analysis import ghosts
-from gbnlib.analysis.verdicts import NOT, NOT_TESTED, REPRODUCED
+from gbnlib.analysis.judges import NOT, NOT_TESTED, REPRODUCED
 from gbnlib.nn import GhostBatchNorm1d
 
 

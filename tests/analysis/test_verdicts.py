@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gbnlib import analysis, paper
-from gbnlib.analysis.verdicts import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 
 
 def runs(errors: dict, key: str = "method") -> pd.DataFrame:
