@@ -16,7 +16,7 @@ import torch
 #: E[(x / log² t)²] in the limit t → ∞ of Sinai's walk with roughness one.
 SINAI_MEAN_SQUARE = 61 / 45
 #: Environments made at once, which bounds memory.
-_BLOCK = 32
+_BLOCK = 16
 #: Steps whose random numbers are drawn at once.
 _DRAWS = 16
 
