@@ -1,6 +1,7 @@
 """From an item and a scale to the runs they need, and how long those take."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from math import ceil, sqrt
 
@@ -40,6 +41,8 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     for row, method, batch_size in _cells(item, scale, settings):
         count = seeds or settings.get("seeds") or row.seeds or paper.scale(scale).seeds
         configs += [method_config(row, method, seed, batch_size) for seed in range(count)]
+    small = [config for config in configs if config.method == "SB"]
+    configs += [with_high_rate(config, epochs) for epochs in settings.get("high_rate_epochs", ()) for config in small]
     return list(dict.fromkeys(configs))
 
 
@@ -115,6 +118,14 @@ def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int =
         precision=row.precision,
         seed=seed,
     )
+
+
+def with_high_rate(config: RunConfig, epochs: int) -> RunConfig:
+    """The same run with a high-rate phase of that many epochs; the later phases keep their lengths."""
+    change = epochs - config.regime[1].epoch
+    first, *later = config.regime
+    regime = (first, *(replace(phase, epoch=phase.epoch + change) for phase in later))
+    return RunConfig(**{**dict(config), "regime": regime, "epochs": config.epochs + change})
 
 
 def own_config(network: str, epochs: int = 0, **options: object) -> RunConfig:

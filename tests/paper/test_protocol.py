@@ -70,9 +70,17 @@ def test_figure3_adapts_2048_and_4096_to_the_updates_of_128() -> None:
         ("SB", 128),
         ("LB+LR+GBN+RA", 2048),
         ("LB+LR+GBN+RA", 4096),
+        ("SB", 128),
     ]
     # 391 × 100; 25 × 1,600; 13 × 3,200: the drops fall at 81 × 391, 81 × 16 × 25 and 81 × 32 × 13.
-    assert [experiments.updates(config) for config in configs] == [39_100, 40_000, 41_600]
+    assert [experiments.updates(config) for config in configs[:3]] == [39_100, 40_000, 41_600]
+
+
+def test_figure3_leaves_the_high_rate_early_and_keeps_the_rest_of_the_regime() -> None:
+    """ResNet44 drops at 81, 122 and 164 and ends at 100; leaving at 40 takes 41 epochs off all of them."""
+    *_, early = experiments.plan("figure3", "paper", seeds=1)
+    assert [phase.epoch for phase in early.regime] == [0, 40, 81, 123] and early.epochs == 59
+    assert [phase.lr for phase in early.regime] == [phase["lr"] for phase in paper.protocol("resnet44").phases]
 
 
 def test_desk_fits_its_budget() -> None:
