@@ -37,15 +37,15 @@ from gbnlib import data, files, paper
 from gbnlib.experiments import provenance
 from gbnlib.nn import build_network, multiply_adds
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import DistanceProbe, Shares, Training, loop
-from gbnlib.training.devices import keep_freed_memory
+from gbnlib.training import DistanceProbe, Execution, Shares, Training, loop
+from gbnlib.training.devices import keep_freed_memory, micro_batch_within
 
 CASES = [("f1", 128), ("f1", 4096), ("c1", 128), ("c1", 2048), ("resnet44", 128), ("resnet44", 2048)]
 CODES = ("authors", "plain", "fp32", "bf16")
 GHOST_SIZE = 128
-IMAGES = 16_384
+IMAGES = 50_000
 CORES = len(os.sched_getaffinity(0))
-SECONDS = 6.0  # of updates in a turn, about; one update at least
+SECONDS = 2.5  # of updates in a turn, about; one update at least
 ROUNDS = 5
 
 
@@ -90,7 +90,8 @@ def loader(network: str, batch_size: int, pil: bool) -> DataLoader:
         module = v2
         last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(entry.mean, entry.std)]
     transforms = module.Compose([module.RandomCrop(**crop_and_flip), module.RandomHorizontalFlip(), *last])
-    return DataLoader(Transformed(network, transforms, pil), batch_size, shuffle=True, num_workers=CORES)
+    workers = {"num_workers": CORES, "persistent_workers": True, "multiprocessing_context": "fork"}
+    return DataLoader(Transformed(network, transforms, pil), batch_size, shuffle=True, **workers)
 
 
 def endless(batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
@@ -152,7 +153,7 @@ def ours(name: str, batch_size: int, precision: str, waits: list[float]) -> Iter
         DistanceProbe(network, 1, 1),
         clip_norm=5.0,
         precision=precision,
-        shares=Shares(batch_size, GHOST_SIZE, micro_batch=MICRO_BATCH.get(name, 0)),
+        shares=Shares(batch_size, GHOST_SIZE, micro_batch=micro_batch(network, entry, precision)),
     )
     for epoch in count():
         batches = training.batches.epoch(epoch)
@@ -165,7 +166,11 @@ def ours(name: str, batch_size: int, precision: str, waits: list[float]) -> Iter
             yield
 
 
-MICRO_BATCH = {"c1": 512, "resnet44": 256}
+def micro_batch(network: nn.Module, entry: data.Card, precision: str) -> int:
+    """Samples that go through the network at once, as a run chooses them by default."""
+    ghost = torch.zeros(GHOST_SIZE, entry.channels, entry.image_size, entry.image_size)
+    ghost = ghost.to(memory_format=torch.channels_last)
+    return micro_batch_within(Execution().memory_gb, network, ghost, precision)
 
 
 # --- what limits a step ----------------------------------------------------------------------------------------------
@@ -192,9 +197,11 @@ def gemm_gflops(dtype: torch.dtype) -> float:
 def own_operations_seconds(name: str, batch_size: int, dtype: torch.dtype) -> float:
     """Forward and backward of the network's convolutions and linear layers alone, on micro-batches as in training."""
     entry = card(name)
-    network = build_network(name, entry.classes, entry.channels, entry.image_size).to(dtype)
+    network = build_network(name, entry.classes, entry.channels, entry.image_size)
     network.to(memory_format=torch.channels_last)
-    size = min(batch_size, MICRO_BATCH.get(name, batch_size))
+    precision = "bf16" if dtype == torch.bfloat16 else "fp32"
+    size = min(batch_size, micro_batch(network, entry, precision))
+    network.to(dtype)
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -54,7 +54,9 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of a run of your own.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads of a run of your own.")] = 1,
-    memory_gb: Annotated[float, typer.Option(help="Memory of a forward; beyond it, micro-batches of ghosts.")] = 4.0,
+    memory_gb: Annotated[
+        float, typer.Option(help="Memory of a forward; beyond it, micro-batches. 0: by device.")
+    ] = 0.0,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network; pays in long runs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
 ) -> None:

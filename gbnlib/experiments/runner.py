@@ -26,7 +26,7 @@ from gbnlib.training import (
     save_checkpoint,
     train,
 )
-from gbnlib.training.devices import keep_freed_memory, kept_bytes
+from gbnlib.training.devices import keep_freed_memory, micro_batch_within
 from gbnlib.training.loop import HISTORY_COLUMNS
 
 Say = Callable[[str], None]
@@ -201,10 +201,10 @@ def _shares(
         return shares
     size = min(config.ghost_size, config.batch_size)
     device = next(model.parameters()).device
-    images = torch.zeros(size, card.channels, card.image_size, card.image_size, device=device)
-    per_sample = kept_bytes(model, images.to(memory_format=torch.channels_last), config.precision) / size
-    fitting = int(options.memory_gb * 2**30 / per_sample) // size * size
-    return replace(shares, micro_batch=max(size, fitting)) if fitting < config.batch_size else shares
+    ghost = torch.zeros(size, card.channels, card.image_size, card.image_size, device=device)
+    ghost = ghost.to(memory_format=torch.channels_last)
+    fitting = micro_batch_within(options.memory_gb, model, ghost, config.precision)
+    return replace(shares, micro_batch=fitting) if fitting < config.batch_size else shares
 
 
 @contextmanager

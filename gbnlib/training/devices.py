@@ -21,7 +21,7 @@ class Execution:
     device : "cpu", "cuda", "cuda:1", ... or "auto" (CUDA where there is one).
     threads : CPU threads of the run. One and two threads round differently, so this is never detected.
     memory_gb : memory for what a forward keeps for the backward; a batch that needs more goes through the network in
-        micro-batches of whole ghosts. A run without ghosts keeps its batch whole.
+        micro-batches of whole ghosts. A run without ghosts keeps its batch whole. 0: 1 on a CPU, 8 on a GPU.
     micro_batch : samples of a micro-batch, in place of what `memory_gb` gives; 0 means by `memory_gb`.
     compile : compile the network (`torch.compile`); it takes minutes at the start of a run.
     checkpoint_seconds : time between two checkpoints.
@@ -29,7 +29,7 @@ class Execution:
 
     device: str = "auto"
     threads: int = 1
-    memory_gb: float = 4.0
+    memory_gb: float = 0.0
     micro_batch: int = 0
     compile: bool = False
     checkpoint_seconds: float = 60.0
@@ -41,8 +41,8 @@ class Execution:
             raise UsageError(
                 f"micro_batch is {self.micro_batch}; it must be at least 1, or 0 for what memory_gb gives."
             )
-        if not self.memory_gb > 0:
-            raise UsageError(f"memory_gb is {self.memory_gb}; it must be positive.")
+        if not self.memory_gb >= 0:
+            raise UsageError(f"memory_gb is {self.memory_gb}; it must be positive, or 0 for what suits the device.")
 
     def torch_device(self, local_rank: int = 0) -> torch.device:
         """The device, checked to exist; `local_rank` chooses among the GPUs of a machine where none is named."""
@@ -76,6 +76,16 @@ def kept_bytes(model: nn.Module, images: Tensor, precision: str) -> int:
     with frozen_statistics(model), hooks, autocast(precision, images.device):
         model(images)
     return sum(kept.values())
+
+
+def micro_batch_within(memory_gb: float, model: nn.Module, ghost: Tensor, precision: str) -> int:
+    """Samples, in multiples of a ghost of images and one ghost at least, whose forward keeps at most `memory_gb`.
+
+    0 stands for what suits the device: caches of a CPU like small parts, a GPU wants large ones.
+    """
+    memory_gb = memory_gb or (1.0 if ghost.device.type == "cpu" else 8.0)
+    ghosts = int(memory_gb * 2**30 / kept_bytes(model, ghost, precision))
+    return max(1, ghosts) * len(ghost)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
