@@ -199,7 +199,7 @@ def draw(facts: dict) -> None:
             label = {"loop": "loop with cat", "ghost": "gbnlib"}[code] if position == 0 else None
             across = [position + shift] * len(group)
             left.plot(across, group[f"{code}_to_plain"], marker, color=color, alpha=0.7, label=label)
-    groups = [f"{layout}\n{dtype}" for layout, dtype in frame.groupby(["layout", "dtype"]).groups]
+    groups = [f"{layout}\n{dtype}".replace("-", "-\n") for layout, dtype in frame.groupby(["layout", "dtype"]).groups]
     left.axhline(1, color="0.4", linewidth=1)
     left.set_yscale("log", base=2)
     left.set_xticks(range(len(groups)), groups, fontsize=9)
@@ -212,6 +212,11 @@ def draw(facts: dict) -> None:
         )
     right.set_xscale("log", base=2)
     right.set_yscale("log")
+    left.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    right.set_xticks(grown.ghosts, grown.ghosts)
+    right.set_yticks([3, 5, 10, 20], ["3", "5", "10", "20"])
+    for axes in (left, right):
+        axes.minorticks_off()
     right.set(xlabel="ghosts in a batch of (4096, 16, 8, 8), channels-last", ylabel="forward + backward (ms)")
     right.legend()
     figure.savefig(files.reference_root() / "benchmarks" / "norm.svg", metadata={"Date": None})
@@ -238,7 +243,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if sys.argv[1:] == ["draw"]:  # anew, from what was measured
+        draw(files.read_json(files.reference_root() / "benchmarks" / "norm.json"))
+    elif len(sys.argv) > 1:
         print(peak_memory_of(sys.argv[1]))
     else:
         main()

@@ -7,6 +7,8 @@ import pandas as pd
 
 from gbnlib import files, paper
 
+LAYER_TITLE = "Ghost batch normalization"
+
 
 def layer_costs() -> tuple[pd.DataFrame, str]:
     """Time of ghost batch normalization over that of plain, a row a shape, and where it was measured.
@@ -127,11 +129,16 @@ def precision_notes() -> str:
 def sections() -> list[tuple[str, pd.DataFrame, str]]:
     """Title, table and notes of every benchmark that has been run."""
     every = {
-        "norm": ("Ghost batch normalization", layer_table, layer_notes),
+        "norm": (LAYER_TITLE, layer_table, layer_notes),
         "training": ("Training", training_table, training_notes),
         "precision": ("Precision", precision_table, precision_notes),
     }
     return [(title, table(), notes()) for name, (title, table, notes) in every.items() if _path(name).is_file()]
+
+
+def layer_figure() -> Path:
+    """The figure that `benchmarks/norm.py` draws."""
+    return files.reference_root() / "benchmarks" / "norm.svg"
 
 
 def _path(name: str) -> Path:
