@@ -7,6 +7,7 @@ from gbnlib.analysis.outcomes import (
     compare_with_paper,
     gap_shares,
     outcomes,
+    row_runs,
     table1_layout,
 )
 from gbnlib.analysis.stats import (
@@ -24,6 +25,7 @@ from gbnlib.analysis.verdicts import (
     Verdict,
     completed,
     judge,
+    judge_rows,
     read_verdicts,
     scorecard,
     summary,
@@ -43,9 +45,11 @@ __all__ = [
     "equivalence",
     "gap_shares",
     "judge",
+    "judge_rows",
     "mean",
     "outcomes",
     "read_verdicts",
+    "row_runs",
     "scorecard",
     "slope",
     "smallest_detectable_difference",

@@ -1,7 +1,7 @@
 """Judges: how the runs of an item decide on a claim, each by the criterion that was written down before."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -31,15 +31,9 @@ def _judge_trend(history: pd.DataFrame, network: str) -> Decision:
         f"error per doubling of the batch: {trend.text('points', sign=True)}; error at {sizes[-1]} minus error at "
         f"{sizes[0]}: {ends.text('points', sign=True)}"
     )
-    above = [interval.above(0) for interval in (trend, ends)]
-    if all(above):
-        decision = REPRODUCED
-    elif any(above):
-        decision = PARTLY
-    else:
-        decision = NOT if trend.below(0) or ends.below(0) else INCONCLUSIVE
+    decision = by_signs([trend.above(0), ends.above(0)], [trend.below(0), ends.below(0)])
     if decision == INCONCLUSIVE:
-        evidence += _detectable(errors[sizes[-1]], errors[sizes[0]])
+        evidence += detectable(errors[sizes[-1]], errors[sizes[0]])
     return decision, evidence, min(len(values) for values in errors.values())
 
 
@@ -58,7 +52,7 @@ def _judge_gain(better: str, worse: str, threshold: float = 0.0) -> Callable[[pd
         if not gap.above(0):
             evidence += "; the gap is not shown to be above zero, which the criterion asks for first"
         elif decision == INCONCLUSIVE:
-            evidence += _detectable(needed[better], needed[worse])
+            evidence += detectable(needed[better], needed[worse])
         return decision, evidence, min(len(values) for values in needed.values())
 
     return decide
@@ -78,7 +72,7 @@ def _judge_equivalence(first: str, second: str, margin: float) -> Callable[[pd.D
             return REPRODUCED, evidence, min(interval.n)
         if interval.above(margin) or interval.below(-margin):
             return NOT, evidence, min(interval.n)
-        return INCONCLUSIVE, evidence + _detectable(*values.values()), min(interval.n)
+        return INCONCLUSIVE, evidence + detectable(*values.values()), min(interval.n)
 
     return decide
 
@@ -90,10 +84,19 @@ def _against(interval: Interval, threshold: float) -> str:
     return NOT if interval.below(threshold) else INCONCLUSIVE
 
 
-def _detectable(first: list[float], second: list[float]) -> str:
+def by_signs(supporting: Sequence[bool], opposing: Sequence[bool]) -> str:
+    """The decision of several intervals: which of them lie on the claim's side of zero, and which on the other."""
+    if all(supporting):
+        return REPRODUCED
+    if any(supporting):
+        return PARTLY
+    return NOT if any(opposing) else INCONCLUSIVE
+
+
+def detectable(first: list[float], second: list[float], unit: str = " points") -> str:
     """The words on the smallest difference that as many seeds could have shown."""
     size = stats.smallest_detectable_difference(first, second, paper.confidence())
-    return "" if math.isnan(size) else f"; smallest detectable difference: {size:.2f} points"
+    return "" if math.isnan(size) else f"; smallest detectable difference: {size:.2f}{unit}"
 
 
 #: The judge of each claim that runs decide: from their history and the network to a decision.

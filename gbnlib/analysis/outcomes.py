@@ -28,22 +28,33 @@ def accuracies(history: pd.DataFrame, network: str, method: str, which: str = "f
     return (100 - chosen[which].dropna()).tolist()
 
 
-def compare_with_paper(history: pd.DataFrame) -> pd.DataFrame:
-    """Table 1 as the paper prints it and as it came out here, one row a network and method.
+def compare_with_paper(history: pd.DataFrame, table: str = "table1") -> pd.DataFrame:
+    """Table 1 or 2 as the paper prints it and as it came out here, one row a row of the table and method.
 
     Rows without runs hold NaN, and `data` says "not run at this scale"; `low` and `high` end the t interval.
     """
     rows = []
-    for published in paper.published("table1")["rows"]:
+    for published in paper.published(table)["rows"]:
+        own = row_runs(history, published)
         for method, accuracy in zip(paper.METHODS, published["accuracy"], strict=True):
-            rows.append(_compared(history, published, method, accuracy))
+            rows.append(_compared(own, published, method, accuracy))
     return pd.DataFrame(rows)
+
+
+def row_runs(history: pd.DataFrame, published: dict) -> pd.DataFrame:
+    """The runs of one row of a table: of its network and, where the row names them, of its batch sizes by method."""
+    if history.empty:
+        return history
+    runs = history[history.network == published["network"]]
+    if "batch_sizes" not in published:
+        return runs
+    return runs[runs.batch_size == runs.method.map(dict(zip(paper.METHODS, published["batch_sizes"], strict=True)))]
 
 
 def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: float) -> dict:
     """One row of `compare_with_paper`."""
     runs = outcomes(history)
-    runs = runs[(runs.network == published["network"]) & (runs.method == method)]
+    runs = runs[runs.method == method]
     final = stats.mean(100 - runs.final_error.dropna(), paper.confidence())
     return {
         "network": published["label"],

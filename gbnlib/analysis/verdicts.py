@@ -1,13 +1,17 @@
 """Verdicts: what the runs say of a claim, by the criterion that was written down before."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from gbnlib import data, files, paper
-from gbnlib.analysis.judges import INCONCLUSIVE, JUDGES, NOT_TESTED, VERDICTS
+from gbnlib.analysis import distance_judges, judges, places
+from gbnlib.analysis.judges import INCONCLUSIVE, NOT_TESTED, VERDICTS
+from gbnlib.analysis.outcomes import row_runs
+
+_JUDGES = judges.JUDGES | distance_judges.JUDGES | places.JUDGES
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,17 @@ class Verdict:
 
 
 def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: str = "f1") -> Verdict:
-    """The verdict on a claim for one network, from a tidy history frame.
+    """The verdict on a claim for one network, from a tidy frame.
 
     Parameters
     ----------
-    claim : "C1", "C6", "C7", "C8" or "C10".
-    history : the runs of the item; it may be empty or lack methods.
+    claim : one that runs decide.
+    history : the runs of the item, for C2 to C4 those of `high_rate_curves`; it may be empty or lack methods.
     item, scale, network : what the runs are of.
     """
     runs = history if history.empty else history[history.network == network]
     protocol = paper.protocol(network, scale)
-    decision, evidence, n = (NOT_TESTED, "no finished runs", 0) if runs.empty else JUDGES[claim](runs, network)
+    decision, evidence, n = (NOT_TESTED, "no finished runs", 0) if runs.empty else _JUDGES[claim](runs, network)
     if n and n < paper.minimum_seeds():
         decision = INCONCLUSIVE
         evidence += f"; {n} seed{'s' * (n > 1)}, and a verdict takes at least {paper.minimum_seeds()}"
@@ -79,6 +83,17 @@ def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: 
         tag=fact.tag,
         runs=() if runs.empty else tuple(runs.run.unique()),
     )
+
+
+def judge_rows(claims: Iterable[str], history: pd.DataFrame, *, item: str, scale: str) -> list[Verdict]:
+    """The verdicts on some claims for each row of a table that has several of one network; empty without runs."""
+    verdicts = []
+    for row in paper.published(item)["rows"] if len(history) else ():
+        own = row_runs(history, row)
+        named = {"network": row["label"].lower().replace(", ", "-").replace(" ", "-"), "network_label": row["label"]}
+        for claim in claims:
+            verdicts.append(replace(judge(claim, own, item=item, scale=scale, network=row["network"]), **named))
+    return verdicts
 
 
 def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:

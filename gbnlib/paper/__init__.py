@@ -120,7 +120,7 @@ def paper_epochs(network: str) -> int:
 
 
 def published(item: str) -> dict[str, Any]:
-    """The paper's numbers of an item ("table1", "table2", "figure1"), or its title data ("paper")."""
+    """The paper's numbers of an item ("table1", "figure1" …), or its title data ("paper")."""
     return _read("published")[item]
 
 

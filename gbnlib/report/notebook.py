@@ -64,6 +64,12 @@ class Notebook:
         elif self.item.name in experiments.ITEMS:
             display(Markdown(f"This scale runs nothing for {self.item.title!r}."))
 
+    def show_paper_plan(self) -> None:
+        """Show what the item trains at paper scale, and how long that takes."""
+        configs = experiments.plan(self.item.name, "paper")
+        caption = f"The plan at paper scale: {summary_text(configs, 'paper')}."
+        self._show(plan_frame(configs).drop(columns="done"), caption)
+
     def show_deviations(self) -> None:
         """Show where the suite departs from the paper or its code in this item."""
         self._show(pd.DataFrame(paper.deviations(self.item.name)), "Deviations: the paper or its code, here, and why.")

@@ -71,16 +71,16 @@ def error_curves(
     """
     ax = ax or plt.subplots()[1]
     for batch_size, runs in history.groupby("batch_size") if len(history) else ():
-        _curve(runs, x, which, batch_style(batch_size), f"{batch_size}", ax)
+        mean_curve(runs, x, which, batch_style(batch_size), f"{batch_size}", ax)
     ax.set(xlabel=_AXIS[x], ylabel=_AXIS[which])
     if len(history):
         ax.legend(title="batch size", ncols=2)
     else:
-        _say_empty(ax)
+        say_empty(ax)
     return ax
 
 
-def _curve(runs: pd.DataFrame, x: str, y: str, style: dict, label: str, ax: Axes) -> None:
+def mean_curve(runs: pd.DataFrame, x: str, y: str, style: dict, label: str, ax: Axes) -> None:
     """The mean with its band, or the runs themselves under three seeds."""
     wide = runs.pivot(index=x, columns="seed", values=y)
     if wide.shape[1] < paper.minimum_seeds():
@@ -154,7 +154,7 @@ def _with_bar(ax: Axes, x: float, interval: analysis.Interval, style: dict) -> N
         ax.errorbar(x, interval.estimate, yerr=interval.half_width, capsize=4, markersize=8, **style)
 
 
-def _say_empty(ax: Axes) -> None:
+def say_empty(ax: Axes) -> None:
     """Say on the axes that there is nothing to show."""
     ax.text(0.5, 0.5, "no finished runs at this scale", ha="center", va="center", transform=ax.transAxes)
 

@@ -28,7 +28,7 @@ def test_the_published_gaps_have_the_published_shares(table: str) -> None:
 
 
 def test_every_number_has_a_tag() -> None:
-    for item in ("table1", "table2", "figure1"):
+    for item in ("table1", "table2", "figure1", "figure2", "figure3"):
         assert paper.published(item)["tag"] in {"P", "C", "D", "R"}
     row = paper.protocol("f1")
     assert set(row.tags) == {"small_batch", "large_batch", "ghost_size", "epochs", "clip_norm", "augment", "phases"}

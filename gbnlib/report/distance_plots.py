@@ -1,0 +1,130 @@
+"""Plots of Figure 2: distance of the weights by batch size, the laws fitted to it, its spread."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from gbnlib import analysis, paper
+from gbnlib.analysis import diffusion
+from gbnlib.report.plots import batch_style, mean_curve, say_empty
+
+_LAW_LINES = {"logarithm": "-", "power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
+_PANEL_LABELS = {"before": "one rate for all", "after": "√ rate and GBN"}
+_PANEL_MARKERS = {"before": "o", "after": "^"}
+
+
+def panels(curves: pd.DataFrame, which: str, axes: Sequence[Axes], *, xscale: str = "linear") -> None:
+    """Distance against updates in the high-rate phase, before and after, on two axes; a line a batch size.
+
+    The paper's points are crosses, for the first tensor where the network is the paper's own.
+    """
+    for ax, name in zip(axes, diffusion.PANELS, strict=True):
+        part = diffusion.panel(curves, name) if len(curves) else curves
+        for batch_size, runs in part.groupby("batch_size") if len(part) else ():
+            style = batch_style(batch_size) | {"markevery": max(1, runs["update"].nunique() // 12)}
+            mean_curve(runs, "update", which, style, f"{batch_size}", ax)
+        if which == "first" and same_network(curves):
+            paper_points(name, ax=ax)
+        ax.legend(title="batch size", fontsize="small", ncols=2) if len(part) else say_empty(ax)
+        ax.set(xlabel="updates", ylabel=f"‖w(t) − w(0)‖, {diffusion.QUANTITIES[which]}")
+        if xscale == "log":
+            log_updates(ax)
+
+
+def log_updates(ax: Axes) -> None:
+    """A logarithmic axis of updates with plain numbers on it, few enough not to touch."""
+    ax.set(xscale="log", xlabel="updates (log axis)")
+    low, high = ax.get_xlim()
+    steps = (1, 2, 5) if high < 100 * low else (1,)
+    ax.xaxis.set_major_locator(LogLocator(subs=steps))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def same_network(curves: pd.DataFrame) -> bool:
+    """Whether the curves are of the network that the paper's are of."""
+    return len(curves) > 0 and set(curves.network) == {paper.published("figure2")["network"]}
+
+
+def paper_points(name: str, *, ax: Axes | None = None) -> Axes:
+    """The paper's digitised points of a panel, as crosses in the colours of their batch sizes."""
+    ax = ax or plt.subplots()[1]
+    for curve in paper.published("figure2")["curves"]:
+        if curve["panel"] == name:
+            color = batch_style(curve["batch_size"])["color"]
+            ax.plot(curve["updates"], curve["distance"], "x", color=color, markersize=7)
+    ax.plot([], [], "x", color="0.3", label="paper")
+    return ax
+
+
+def laws(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
+    """What each fitted law leaves, at the small batch: distance minus law, a line a seed, over the fitted range."""
+    ax = ax or plt.subplots()[1]
+    small = curves[curves.method == "SB"] if len(curves) else curves
+    ax.axhline(0, color="0.5", linewidth=1)
+    for color, (law, dashes) in zip(sns.color_palette("colorblind"), _LAW_LINES.items(), strict=False):
+        for _, curve in small.groupby("seed") if len(small) else ():
+            inside, fits = diffusion.fitted_range(curve), diffusion.fit_laws(curve, which)
+            if fits:
+                rest = inside[which] - fits[law](inside["update"])
+                ax.plot(inside["update"], rest, linestyle=dashes, color=color, linewidth=1.4)
+        ax.plot([], [], linestyle=dashes, color=color, label=diffusion.LAWS[law].formula)
+    ax.set(ylabel=f"distance − law, {diffusion.QUANTITIES[which]}")
+    log_updates(ax)
+    ax.legend(fontsize="small")
+    return ax
+
+
+def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
+    """Distance at the end of the high-rate phase against batch size, before and after: runs, means, t intervals."""
+    ax = ax or plt.subplots()[1]
+    for color, name in zip(sns.color_palette("colorblind"), diffusion.PANELS, strict=False):
+        table = diffusion.distances_at(diffusion.panel(curves, name), which) if len(curves) else curves
+        marker, offset = _PANEL_MARKERS[name], 1 if name == "before" else 1.07
+        for size in table:
+            values = table[size].dropna()
+            ax.plot([size * offset] * len(values), values, marker, color=color, alpha=0.35, markersize=5)
+            found = analysis.mean(values, paper.confidence())
+            ax.errorbar(size * offset, found.estimate, yerr=found.half_width, fmt=marker, color=color, capsize=4)
+        ax.plot([], [], marker, color=color, label=_PANEL_LABELS[name])
+    _batch_axis(ax, sorted(curves.batch_size.unique()) if len(curves) else [])
+    ax.set(ylabel=f"end distance, {diffusion.QUANTITIES[which]}", ylim=(0, None))
+    ax.legend(fontsize="small")
+    return ax
+
+
+def _batch_axis(ax: Axes, sizes: list[int]) -> None:
+    """A logarithmic axis of batch sizes."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.set(xlabel="batch size (log scale)")
+
+
+def spread(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
+    """(max − min) / mean of the distance over batch sizes against updates, in the range that they share."""
+    ax = ax or plt.subplots()[1]
+    found = diffusion.spreads(curves, which) if len(curves) else pd.DataFrame(columns=["panel"])
+    colors = sns.color_palette("colorblind")
+    for color, dashes, (name, part) in zip(colors, ("-", "--"), found.groupby("panel", sort=False), strict=False):
+        style = {"color": color, "linestyle": dashes, "marker": _PANEL_MARKERS[name]}
+        mean_curve(part, "update", "spread", style, _PANEL_LABELS[name], ax)
+    ax.set(ylabel="spread over batch sizes (%)", ylim=(0, None))
+    log_updates(ax)
+    ax.legend(fontsize="small") if len(found) else say_empty(ax)
+    return ax
+
+
+def paper_panels(axes: Sequence[Axes]) -> None:
+    """The paper's own two panels, from its digitised points."""
+    for ax, name in zip(axes, diffusion.PANELS, strict=True):
+        for curve in paper.published("figure2")["curves"]:
+            if curve["panel"] == name:
+                label, style = f"{curve['batch_size']}", batch_style(curve["batch_size"])
+                ax.plot(curve["updates"], curve["distance"], label=label, **style)
+        ax.set(ylabel="‖w(t) − w(0)‖")
+        log_updates(ax)
+        ax.legend(title="batch size", fontsize="small", ncols=2)

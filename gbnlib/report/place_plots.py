@@ -1,0 +1,77 @@
+"""Plots of Figure 3: validation error by updates and by place in the regime; the length of the high-rate phase."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from gbnlib import analysis, paper
+from gbnlib.analysis import places
+from gbnlib.report.plots import batch_style, mean_curve, say_empty
+
+_MARKERS = ("o", "s", "^", "D")
+
+
+def errors(runs: pd.DataFrame, x: str, *, ax: Axes | None = None) -> Axes:
+    """Validation error against "update" or "place", small batch and adapted ones; dotted lines mark the first drop."""
+    ax = ax or plt.subplots()[1]
+    for (batch_size, method), part in places.one_regime(runs).groupby(["batch_size", "method"]):
+        label = f"{batch_size}" if method == "SB" else f"{batch_size}, adapted"
+        style = batch_style(batch_size) | {"markevery": max(1, part[x].nunique() // 15)}
+        mean_curve(part, x, "validation_error", style, label, ax)
+        ax.axvline(part[x][part.place == part.high_rate].max(), color=style["color"], linestyle=":", linewidth=1)
+    ax.set(xlabel=_AXIS[x], ylabel="validation error (%)")
+    ax.legend(title="batch size") if len(runs) else say_empty(ax)
+    return ax
+
+
+def zoom(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Validation error against the place, from just before the first drop to some way after it."""
+    ax = errors(runs, "place", ax=ax)
+    shown = places.one_regime(runs)
+    if len(shown):
+        drop, end = shown.high_rate.iloc[0], shown.place.max()
+        reach = max(2.0, 0.06 * end)
+        ax.set_xlim(drop - reach / 2, min(drop + reach, end))
+        inside = shown[(shown.place >= drop) & (shown.place <= drop + reach)].validation_error
+        ax.set_ylim(0.9 * inside[shown.place > drop].min(), 1.03 * inside.max())
+    return ax
+
+
+def stay(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Validation error of the small batch against epochs, a line a length of the high-rate phase."""
+    ax = ax or plt.subplots()[1]
+    small = runs[runs.method == "SB"]
+    for position, (length, part) in enumerate(small.groupby("high_rate")):
+        style = _length_style(position) | {"markevery": max(1, part.place.nunique() // 12)}
+        mean_curve(part, "place", "validation_error", style, f"{length:.0f}", ax)
+    ax.set(xlabel=_AXIS["place"], ylabel="validation error (%)", yscale="log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
+    ax.legend(title="epochs at the high rate") if len(small) else say_empty(ax)
+    return ax
+
+
+def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Final error of the small batch against the length of its high-rate phase: every run, means with t intervals."""
+    ax = ax or plt.subplots()[1]
+    for position, (length, part) in enumerate(places.patience(runs).groupby("high_rate")):
+        style = _length_style(position) | {"linestyle": ""}
+        ax.plot(part.high_rate, part.final, **style, alpha=0.4, markersize=5)
+        found = analysis.mean(part.final, paper.confidence())
+        if found.n[0] >= paper.minimum_seeds():
+            ax.errorbar(length, found.estimate, yerr=found.half_width, capsize=4, markersize=8, **style)
+    ax.set(xlabel="epochs at the high rate", ylabel="final validation error (%)")
+    return ax
+
+
+def _length_style(position: int) -> dict:
+    """Colour, marker and line of a length, from light to dark."""
+    return {
+        "color": sns.color_palette("viridis_r", len(_MARKERS) + 1)[1:][position % len(_MARKERS)],
+        "marker": _MARKERS[position % len(_MARKERS)],
+        "linestyle": ("-", "--", "-.", ":")[position % len(_MARKERS)],
+    }
+
+
+_AXIS = {"update": "updates", "place": "place in the regime (epochs of the small batch)"}

@@ -1,0 +1,159 @@
+"""Laws, spreads and ends of distance curves whose answers are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gbnlib import analysis
+from gbnlib.analysis import diffusion
+from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+
+T = np.unique(np.round(np.logspace(0, 3, 40)))
+TRUE = {
+    "logarithm": (2 + 0.5 * np.log(T), (2.0, 0.5)),
+    "power": (1.5 * T**0.25, (1.5, 0.25)),
+    "saturation": (7 * (1 - np.exp(-0.01 * T)), (7.0, 0.01)),
+}
+
+
+@pytest.mark.parametrize("law", diffusion.LAWS)
+def test_a_fit_finds_the_parameters_that_made_the_curve(law: str) -> None:
+    distance, parameters = TRUE[law]
+    found = diffusion.fit(law, T, distance)
+    assert found.parameters == pytest.approx(parameters, rel=1e-3) and found.r2 == pytest.approx(1)
+    assert found(T) == pytest.approx(distance, rel=1e-3)
+
+
+@pytest.mark.parametrize("law", diffusion.LAWS)
+def test_the_law_that_made_a_noisy_curve_has_the_lowest_aic(law: str) -> None:
+    noisy = TRUE[law][0] + np.random.default_rng(0).normal(0, 0.03, len(T))
+    fits = {name: diffusion.fit(name, T, noisy) for name in diffusion.LAWS}
+    assert min(fits, key=lambda name: fits[name].aic) == law
+
+
+def test_the_aic_is_that_of_the_formula() -> None:
+    """Distances 1, 2, 2, 1 at t = 1, 1, e, e: a = 1.5, b = 0, residuals ± 0.5, RSS = 1, so 4 log(1/4) + 6."""
+    found = diffusion.fit("logarithm", np.exp([0, 0, 1, 1]), np.array([1, 2, 2, 1]))
+    assert found.aic == pytest.approx(4 * np.log(1 / 4) + 6) and found.r2 == pytest.approx(0)
+
+
+def frames(curves: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """History and distance of runs from their curves f(t, seed); the rate drops at update 3,200 / batch."""
+    history, distance = [], []
+    for (method, batch), curve in curves.items():
+        end = 3200 // batch
+        for seed in range(3):
+            keys = {"run": f"{method}{batch}-{seed}", "network": "f1", "dataset": "digits", "method": method}
+            keys |= {"batch_size": batch, "seed": seed, "status": "finished"}
+            history += [keys | {"update": end, "lr": 0.1}, keys | {"update": 2 * end, "lr": 0.01}]
+            for t in [*range(1, end), 2 * end]:
+                value = curve(t, seed)
+                distance.append(keys | {"update": t, "epoch": t / end} | dict.fromkeys(diffusion.QUANTITIES, value))
+    return pd.DataFrame(history), pd.DataFrame(distance)
+
+
+def wobble(t: float, seed: int) -> float:
+    """What makes seeds differ, and no fit perfect."""
+    return 0.01 * np.sin(7 * t + seed) + 0.01 * seed
+
+
+def logarithm(factor: float):
+    """A logarithmic curve of a given height."""
+    return lambda t, seed: factor * (1 + np.log(t)) + wobble(t, seed)
+
+
+def steep(factor: float):
+    """A curve without anything else, the same for all seeds."""
+    return lambda t, seed: factor * np.log(t + 1e-9)
+
+
+APART = {("SB", 32): logarithm(1.0), ("LB", 64): logarithm(0.7), ("LB", 320): logarithm(0.4)}
+TOGETHER = {("LB+LR+GBN", 64): logarithm(1.02), ("LB+LR+GBN", 320): logarithm(1.05)}
+
+
+def curves(made: dict) -> pd.DataFrame:
+    """The high-rate curves of made-up runs."""
+    return diffusion.high_rate_curves(*frames(made))
+
+
+def judged(claim: str, made: dict) -> str:
+    """The verdict on a claim."""
+    return analysis.judge(claim, curves(made), item="figure2", scale="quick").verdict
+
+
+def test_curves_end_with_the_first_phase_at_a_distance_between_the_recorded_ones() -> None:
+    """At the drop, update 100, nothing was recorded: log 100 lies between log 99 and log 200."""
+    found = curves({("SB", 32): lambda t, seed: np.log(t)})
+    assert (found.groupby("run")["update"].max() == 100).all() and (found.end == 100).all()
+    assert found[found["update"] == 100].weights.tolist() == pytest.approx([np.log(100)] * 3)
+
+
+def test_fits_leave_out_the_first_three_per_cent_and_can_end_earlier() -> None:
+    one = curves({("SB", 32): logarithm(1)}).query("seed == 0")
+    assert diffusion.fitted_range(one)["update"].tolist() == list(range(3, 101))
+    assert diffusion.fitted_range(one, last=20)["update"].max() == 20
+    assert diffusion.fit_laws(one, "weights", last=4) == {}
+
+
+def test_the_spread_is_that_of_the_distances_at_one_update() -> None:
+    """At one update the distances of 10, 7 and 4 times the same curve spread by (10 − 4) / 7."""
+    found = curves({("SB", 32): steep(10), ("LB", 64): steep(7), ("LB", 320): steep(4)})
+    assert diffusion.shared_update(found) == 10
+    assert diffusion.spread(found, "weights", 10).tolist() == pytest.approx([6 / 7] * 3)
+    assert diffusion.spreads(found, "weights").query("panel == 'before'").spread.iloc[-1] == pytest.approx(600 / 7)
+
+
+def test_ends_stand_beside_the_papers_by_the_ratio_of_the_batches() -> None:
+    table = diffusion.compare_ends(curves(APART)).set_index("batch over small batch")
+    assert table.loc[2, "paper (ResNet44)"] == pytest.approx(8.7 / 10.37)
+    assert table.loc[1, "here, all weights"].startswith("1.00 [1.00, 1.00]")
+    assert table.loc[16, "here, all weights"] == "–" and np.isnan(table.loc[10, "paper (ResNet44)"])
+
+
+def test_the_table_of_laws_has_a_row_a_batch_size() -> None:
+    table = diffusion.compare_laws(curves(APART), "weights").set_index("batch size")
+    assert table.loc[[32, 64, 320], "b"].tolist() == pytest.approx([1, 0.7, 0.4], abs=0.02)
+    assert table.loc[32, "updates"] == "3–100" and table.loc[32, "lead of the logarithm"].startswith("+")
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        (logarithm(1), REPRODUCED),
+        (lambda t, seed: t**0.5 + wobble(t, seed), NOT),
+        (lambda t, seed: 3 * (1 - np.exp(-t / 20)) + wobble(t, seed), NOT),
+    ],
+)
+def test_c2_is_the_lead_of_the_logarithm(curve, expected: str) -> None:
+    assert judged("C2", {("SB", 32): curve}) == expected
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected"), [((1, 0.7, 0.4), REPRODUCED), ((0.1, 0.7, 1), NOT), ((1,), NOT_TESTED)]
+)
+def test_c3_is_a_falling_end_distance(factors: tuple, expected: str) -> None:
+    sizes = (("SB", 32), ("LB", 64), ("LB", 320))
+    assert judged("C3", {key: logarithm(factor) for key, factor in zip(sizes, factors, strict=False)}) == expected
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"), [(1.05, REPRODUCED), (0.55, PARTLY), (0.05, NOT)], ids=["halved", "smaller", "larger"]
+)
+def test_c4_is_the_ratio_of_the_spreads(factor: float, expected: str) -> None:
+    """Before, 0.6 / 0.7 = 0.86; after with 1, 1 and 1.05 it is 0.05, with 0.55 half, with 0.05 more than before."""
+    assert judged("C4", APART | TOGETHER | {("LB+LR+GBN", 320): logarithm(factor)}) == expected
+    assert judged("C4", APART) == NOT_TESTED
+
+
+def test_a_quantity_alone_makes_a_claim_partly_reproduced() -> None:
+    found = curves({("SB", 32): logarithm(1)})
+    found["first"] = found["update"] ** 0.5 + found.weights / 100
+    verdict = analysis.judge("C2", found, item="figure2", scale="quick")
+    assert verdict.verdict == PARTLY and "all weights: " in verdict.evidence and "first tensor: " in verdict.evidence
+
+
+def test_one_seed_decides_nothing_and_no_runs_are_no_test() -> None:
+    one = curves(APART).query("seed == 0")
+    assert analysis.judge("C3", one, item="figure2", scale="quick").verdict == INCONCLUSIVE
+    empty = diffusion.high_rate_curves(pd.DataFrame(), pd.DataFrame())
+    assert analysis.judge("C2", empty, item="figure2", scale="quick").verdict == NOT_TESTED

@@ -1,0 +1,100 @@
+"""Places in the regime, and the verdicts of Figure 3, on made-up runs."""
+
+import pandas as pd
+import pytest
+
+from gbnlib import analysis
+from gbnlib.analysis import places
+from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+
+
+def run(name: str, method: str, batch_size: int, seed: int, errors: list[float], high_rate: int = 2) -> list[dict]:
+    """A run with a look at each place 1, 2 …; its rate drops after the place `high_rate`. The small batch is 32."""
+    keys = {"run": f"{name}-{seed}", "network": "f1", "dataset": "digits", "method": method}
+    keys |= {"batch_size": batch_size, "seed": seed, "status": "finished"}
+    looks = enumerate(errors, start=1)
+    return [
+        keys
+        | {"update": p, "epoch": p * batch_size // 32, "lr": 0.1 if p <= high_rate else 0.01, "validation_error": e}
+        for p, e in looks
+    ]
+
+
+def history(*groups: tuple) -> pd.DataFrame:
+    """Three seeds of each (name, method, batch size, errors, high-rate places), 0.1 points apart."""
+    rows = []
+    for name, method, batch_size, errors, *rest in groups:
+        for seed in range(3):
+            rows += run(name, method, batch_size, seed, [error + 0.1 * seed for error in errors], *rest)
+    return pd.DataFrame(rows)
+
+
+def judged(claim: str, runs: pd.DataFrame) -> str:
+    """The verdict on a claim."""
+    return analysis.judge(claim, runs, item="figure3", scale="quick").verdict
+
+
+SMALL = ("small", "SB", 32, [9, 8, 4, 3])
+LONGER = ("longer", "SB", 32, [9, 8, 8, 8, 3, 2], 4)
+ADAPTED = "LB+LR+GBN+RA"
+
+
+def test_drops_of_all_batches_are_at_one_place() -> None:
+    found = places.with_places(history(SMALL, ("large", ADAPTED, 1024, [9, 7, 4, 3]), LONGER))
+    assert set(found[found.run == "large-0"].place) == {1, 2, 3, 4}
+    assert found.groupby("run").high_rate.first().to_dict() == {
+        f"{name}-{seed}": place for name, place in (("small", 2), ("large", 2), ("longer", 4)) for seed in range(3)
+    }
+    assert set(places.one_regime(found).run.str[:-2]) == {"small", "large"}
+
+
+def test_errors_are_those_of_their_moments() -> None:
+    """After the drop the small batch has 4 and 3, and seed s adds s tenths."""
+    small = places.with_places(history(SMALL))
+    assert places.error_after_drop(small) == pytest.approx([3.5, 3.6, 3.7])
+    assert places.error_at(small, 2) == pytest.approx([8, 8.1, 8.2]) and places.error_at(small)[0] == 3
+    table = places.compare_places(places.with_places(history(SMALL, ("large", ADAPTED, 64, [9, 7, 4, 3]))))
+    assert table["before the drop"].str[:4].tolist() == ["8.10", "7.10"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        (([4, 3], [4, 3]), REPRODUCED),
+        (([1, 1], [2, 2]), REPRODUCED),
+        (([4, 3], [5, 5]), PARTLY),
+        (([4.2, 3.2], [4.2, 3.2]), INCONCLUSIVE),
+        (([5, 5], [5, 5]), NOT),
+    ],
+)
+def test_c9_is_non_inferiority_after_the_drop(errors: tuple, expected: str) -> None:
+    """Half-width 0.227: equal errors stay below 0.3, those 0.2 higher straddle it."""
+    groups = [(f"b{size}", ADAPTED, size, [9, 8, *after]) for size, after in zip((256, 1024), errors, strict=True)]
+    assert judged("C9", history(SMALL, *groups, LONGER)) == expected
+
+
+@pytest.mark.parametrize(
+    ("longer", "expected"),
+    [
+        ([9, 8, 8, 8, 3, 2], REPRODUCED),
+        ([9, 8, 8, 8, 5, 4], NOT),
+        ([9, 8, 8, 8, 4, 3], INCONCLUSIVE),
+        ([9, 8, 7, 6, 3, 2], INCONCLUSIVE),
+    ],
+    ids=["better", "worse", "equal", "no plateau"],
+)
+def test_c11_is_the_final_error_once_the_plateau_is_reached(longer: list[float], expected: str) -> None:
+    runs = history(SMALL, ("longer", "SB", 32, longer, 4))
+    assert judged("C11", runs) == expected
+    evidence = analysis.judge("C11", runs, item="figure3", scale="quick").evidence
+    assert ("ends before the plateau" in evidence) == (longer[3] == 6)
+
+
+def test_without_runs_nothing_is_tested() -> None:
+    assert judged("C9", history(SMALL)) == judged("C11", history(SMALL)) == NOT_TESTED
+    assert places.with_places(pd.DataFrame(columns=["method"])).empty
+    assert places.compare_patience(places.with_places(pd.DataFrame())).empty
+
+
+def test_the_papers_errors_are_ranges_as_read_off() -> None:
+    assert places.published_places().after.tolist() == ["7.6–7.8", "7.6", "7.0"]
