@@ -32,7 +32,8 @@ def write_source(contents: Contents, source: Path) -> None:
     render = _renderer(contents)
     for page in ("index", "guide", "benchmarks", "items/index", "notebooks/index"):
         _write(source / f"{page}.md", render(page, summary=_summary(contents)))
-    _copy(benchmarks.layer_figure(), source)
+    if benchmarks.layer_figure().is_file():
+        _copy(benchmarks.layer_figure(), source)
     shown = {item.slug for item in contents.items if item.executed}
     for item in contents.items:
         _write_item(item, source, render, shown)
@@ -85,7 +86,7 @@ def _renderer(contents: Contents) -> Callable[..., str]:
     env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads, "scales": paper.scales()}
     env.globals["networks"] = network_table().to_markdown(index=False, intfmt=",", colalign=_NETWORK_COLUMNS)
 
-    env.globals["layer_title"] = benchmarks.LAYER_TITLE
+    env.globals |= {"layer_title": benchmarks.LAYER_TITLE, "layer_figure": benchmarks.layer_figure().is_file()}
     env.globals["benchmarks"] = [
         (title, table.to_markdown(index=False), notes) for title, table, notes in benchmarks.sections()
     ]
