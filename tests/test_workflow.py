@@ -25,6 +25,7 @@ FIGURES = (
     "start_here_gap",
     "algorithm1_noise",
     "appendix_a_covariance",
+    "figure4_spread",
     "random_walk_exponents",
 )
 IDENTITIES = {"C12": "reproduced", "C13": "reproduced"}
@@ -119,11 +120,12 @@ def contents(path: Path) -> list:
     "name",
     [
         "01_figure1_generalization_gap",
-        "06_algorithm1_ghost_batch_norm",
         "02_figure2_weight_distance",
         "03_figure3_regime_adaptation",
         "05_table2_imagenet",
+        "06_algorithm1_ghost_batch_norm",
         "07_appendix_a_gradient_covariance",
+        "08_figure4_loss_landscape",
         "09_theory_random_walk",
     ],
 )

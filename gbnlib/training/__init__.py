@@ -3,7 +3,7 @@
 from gbnlib.training.checkpoint import load_checkpoint, save_checkpoint
 from gbnlib.training.devices import Execution
 from gbnlib.training.loop import Interrupted, Training, evaluate, train
-from gbnlib.training.probes import DistanceProbe, log_spaced
+from gbnlib.training.probes import DistanceProbe, SnapshotProbe, log_spaced
 from gbnlib.training.processes import Processes
 from gbnlib.training.shares import Shares
 
@@ -13,6 +13,7 @@ __all__ = [
     "Interrupted",
     "Processes",
     "Shares",
+    "SnapshotProbe",
     "Training",
     "evaluate",
     "load_checkpoint",

@@ -1,4 +1,4 @@
-"""What is measured while a network trains: the distance of its weights from where they started."""
+"""What is measured while a network trains: the distance of its weights from where they started; and snapshots."""
 
 from collections.abc import Iterable
 
@@ -53,3 +53,20 @@ class DistanceProbe:
         """Euclidean distance of some tensors from their start, accumulated in float64."""
         squares = [(tensor - self.start[id(tensor)]).double().square().sum() for tensor in tensors]
         return torch.stack(squares).sum().sqrt()
+
+
+class SnapshotProbe:
+    """Keeps all parameters, as one vector (n,), at log-spaced updates: `kept` maps the update to the vector.
+
+    Nothing of it goes into a checkpoint, so it is for a training that runs in one go.
+    """
+
+    def __init__(self, model: nn.Module, total_updates: int, per_decade: int = 8) -> None:
+        self.model = model
+        self.updates = frozenset(log_spaced(total_updates, per_decade))
+        self.kept: dict[int, Tensor] = {}
+
+    def __call__(self, update: int) -> None:
+        """Keep the parameters if `update` is one of the probe's updates."""
+        if update in self.updates:
+            self.kept[update] = torch.cat([tensor.detach().flatten() for tensor in self.model.parameters()])

@@ -1,0 +1,108 @@
+"""Plots of Figure 4: the spread of the loss against the distance, along random directions and along the training."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from gbnlib import paper
+from gbnlib.analysis import landscape_statistics, stats
+
+_MARKERS = {"f1": "o", "resnet8": "s", "resnet44": "D"}
+_PAPER = {"color": "0.35", "marker": "x", "linestyle": ""}
+
+
+def _style(network: str) -> dict:
+    """Colour, marker and label of a network, a dark and a light one."""
+    palette = sns.color_palette("viridis", 4)
+    color = palette[0] if network == "f1" else palette[2]
+    return {"color": color, "marker": _MARKERS[network], "label": landscape_statistics.LABELS[network]}
+
+
+def _curve(frame: pd.DataFrame, x: str, y: str, ax: Axes, **style: object) -> None:
+    """Mean over seeds, the band its 95 % t interval; under three seeds each seed by itself."""
+    wide = frame.pivot(index="distance", columns="seed", values=y)
+    place = frame.groupby("distance")[x].mean()
+    if wide.shape[1] < paper.minimum_seeds():
+        for seed in wide:
+            ax.plot(place, wide[seed], **style)
+        return
+    found = [stats.mean(row.dropna(), paper.confidence()) for _, row in wide.iterrows()]
+    ax.plot(place, [each.estimate for each in found], **style)
+    ends = [each.low for each in found], [each.high for each in found]
+    ax.fill_between(place, *ends, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def spread(landscape: pd.DataFrame, network: str, *, ax: Axes | None = None) -> Axes:
+    """Standard deviation of the loss over the paper's distances on linear axes, with the noise and without.
+
+    The dashed line is what a loss that is linear in the weights would have, d ‖∇L(w_0)‖ / √n; the crosses are the
+    paper's points, of another network and data set.
+    """
+    ax = ax or plt.subplots()[1]
+    points = paper.published("figure4")
+    ax.plot(points["distance"], points["sd"], **_PAPER, label=_paper_label())
+    if len(landscape):
+        near = landscape[landscape.distance <= points["distance"][-1]]
+        style = _style(network)
+        _curve(near, "distance", "sd", ax, **style | {"label": "here, noise removed"})
+        _curve(near, "distance", "noisy", ax, **style | {"fillstyle": "none", "linestyle": ":", "label": "with noise"})
+        ends = [0, points["distance"][-1]]
+        slope = landscape.drop_duplicates("seed").slope.mean()
+        ax.plot(ends, [slope * end for end in ends], "--", color="0.5", zorder=0, label="d ‖∇L(w₀)‖ / √n")
+    ax.set(xlabel="distance d = ‖w − w₀‖", ylabel="standard deviation of the loss")
+    ax.set_ylim(bottom=0)
+    _legend_once(ax)
+    return ax
+
+
+def relative_spread(landscapes: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Standard deviation of the loss against the distance over ‖w_0‖, in logarithms; dashed: a linear loss."""
+    ax = ax or plt.subplots()[1]
+    for network, landscape in landscapes.items():
+        if landscape.empty:
+            continue
+        away = landscape[landscape.distance > 0].assign(relative=lambda frame: frame.distance / frame.norm)
+        _curve(away, "relative", "sd", ax, **_style(network))
+        line = away.groupby("distance")[["relative", "slope"]].mean()
+        ax.plot(line.relative, line.index * line.slope, "--", color=_style(network)["color"], zorder=0)
+    ax.plot([], [], "--", color="0.5", label="d ‖∇L(w₀)‖ / √n")
+    ax.set(xscale="log", yscale="log", xlabel="distance over ‖w₀‖", ylabel="standard deviation of the loss")
+    _legend_once(ax)
+    return ax
+
+
+def paths(
+    landscapes: Mapping[str, pd.DataFrame], trajectories: Mapping[str, pd.DataFrame], *, ax: Axes | None = None
+) -> Axes:
+    """√E[(L(w) − L(w_0))²] along random directions (full marks) and |L(w_t) − L(w_0)| along the training (open)."""
+    ax = ax or plt.subplots()[1]
+    for network, landscape in landscapes.items():
+        style = _style(network)
+        if len(landscape):
+            label = {"label": f"{style['label']}, at random"}
+            _curve(landscape[landscape.distance > 0], "distance", "rms", ax, **style | label)
+        trajectory = trajectories.get(network, pd.DataFrame())
+        for _, part in trajectory.groupby("seed") if len(trajectory) else ():
+            look = {"fillstyle": "none", "linestyle": ":", "linewidth": 1, "label": f"{style['label']}, training"}
+            ax.plot(part.distance, part.rms, **style | look)
+    points = paper.published("figure4")["distance"]
+    ax.axvspan(points[1], points[-1], color="0.92", zorder=-1, label="the paper's distances")
+    ax.set(xscale="log", yscale="log", xlabel="distance from w₀", ylabel="difference of the loss from L(w₀)")
+    _legend_once(ax)
+    return ax
+
+
+def _paper_label() -> str:
+    """The paper's points in words."""
+    points = paper.published("figure4")
+    return f"paper: {points['label']} (digitised)"
+
+
+def _legend_once(ax: Axes) -> None:
+    """A legend that names each kind of line once, below the axes."""
+    handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
+    ax.legend(handles.values(), handles.keys(), fontsize="small", **place)
