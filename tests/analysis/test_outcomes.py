@@ -50,6 +50,20 @@ def test_the_table_shows_the_paper_where_nothing_was_run() -> None:
     assert (table.iloc[5:].data == "not run at this scale").all() and table.iloc[5:].ours.isna().all()
 
 
+def test_a_row_of_table2_takes_its_own_batch_sizes() -> None:
+    """LB ran at 2048, and +GBN at 4096 for the first row, at 8192 for the second."""
+    cells = [("SB", 128, 43.0), ("LB", 2048, 59.0), ("LB+LR+GBN", 4096, 45.0), ("LB+LR+GBN", 8192, 46.0)]
+    rows = [(f"{size}-{seed}", m, size, seed, 1, error, "finished") for m, size, error in cells for seed in range(3)]
+    runs = history(rows).assign(network="alexnet", dataset="imagenet")
+    table = analysis.compare_with_paper(runs, "table2").set_index(["network", "method"])
+    assert table.loc[("AlexNet, LB 4096", "LB+LR+GBN"), "ours"] == 55.0
+    assert table.loc[("AlexNet, LB 8192", "LB+LR+GBN"), "ours"] == 54.0
+    assert table.loc[("AlexNet, LB 8192", "LB"), "n"] == 3
+    verdicts = analysis.judge_rows(("C6", "C7"), runs, item="table2", scale="paper")
+    assert len({verdict.file for verdict in verdicts}) == 4
+    assert analysis.judge_rows(("C6",), pd.DataFrame(), item="table2", scale="quick") == []
+
+
 def test_the_layout_puts_ours_under_the_papers_row() -> None:
     layout = analysis.table1_layout(analysis.compare_with_paper(RUNS))
     assert layout.result[:3].tolist() == [
