@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from gbnlib import analysis, paper
 from gbnlib.analysis import diffusion
-from gbnlib.report.plots import batch_style, mean_curve, say_empty
+from gbnlib.report.plots import batch_style, mean_curve, run_marks, say_empty
 
 _LAW_LINES = {"logarithm": "-", "power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
 _PANEL_LABELS = {"before": "one rate for all", "after": "√ rate and GBN"}
@@ -87,9 +87,10 @@ def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
         marker, offset = _PANEL_MARKERS[name], 1 if name == "before" else 1.07
         for size in table:
             values = table[size].dropna()
-            ax.plot([size * offset] * len(values), values, marker, color=color, alpha=0.35, markersize=5)
-            found = analysis.mean(values, paper.confidence())
-            ax.errorbar(size * offset, found.estimate, yerr=found.half_width, fmt=marker, color=color, capsize=4)
+            ax.plot([size * offset] * len(values), values, marker, color=color, **run_marks(len(values)))
+            if len(values) >= paper.minimum_seeds():
+                found = analysis.mean(values, paper.confidence())
+                ax.errorbar(size * offset, found.estimate, yerr=found.half_width, fmt=marker, color=color, capsize=4)
         ax.plot([], [], marker, color=color, label=_PANEL_LABELS[name])
     _batch_axis(ax, sorted(curves.batch_size.unique()) if len(curves) else [])
     ax.set(ylabel=f"end distance, {diffusion.QUANTITIES[which]}", ylim=(0, None))

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from gbnlib import analysis, paper
 from gbnlib.analysis import places
-from gbnlib.report.plots import batch_style, mean_curve, say_empty
+from gbnlib.report.plots import batch_style, mean_curve, run_marks, say_empty
 
 _MARKERS = ("o", "s", "^", "D")
 
@@ -32,7 +32,7 @@ def zoom(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if len(shown):
         drop, end = shown.high_rate.iloc[0], shown.place.max()
         reach = max(2.0, 0.06 * end)
-        ax.set_xlim(drop - reach / 2, min(drop + reach, end))
+        ax.set_xlim(drop - reach / 2, min(drop + 1.05 * reach, 1.01 * end))
         inside = shown[(shown.place >= drop) & (shown.place <= drop + reach)].validation_error
         ax.set_ylim(0.9 * inside[shown.place > drop].min(), 1.03 * inside.max())
     return ax
@@ -55,13 +55,17 @@ def stay(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Final error of the small batch against the length of its high-rate phase: every run, means with t intervals."""
     ax = ax or plt.subplots()[1]
-    for position, (length, part) in enumerate(places.patience(runs).groupby("high_rate")):
+    table = places.patience(runs)
+    for position, (length, part) in enumerate(table.groupby("high_rate")):
         style = _length_style(position) | {"linestyle": ""}
-        ax.plot(part.high_rate, part.final, **style, alpha=0.4, markersize=5)
+        ax.plot(part.high_rate, part.final, **style, **run_marks(len(part)))
         found = analysis.mean(part.final, paper.confidence())
         if found.n[0] >= paper.minimum_seeds():
             ax.errorbar(length, found.estimate, yerr=found.half_width, capsize=4, markersize=8, **style)
+    lengths = sorted(table.high_rate.unique())
+    ax.set_xticks(lengths, [f"{length:.0f}" for length in lengths])
     ax.set(xlabel="epochs at the high rate", ylabel="final validation error (%)")
+    ax.margins(x=0.15)
     return ax
 
 

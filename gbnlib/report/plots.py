@@ -105,7 +105,7 @@ def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     table = analysis.outcomes(history)
     for batch_size, runs in table.groupby("batch_size"):
         style = batch_style(batch_size) | {"linestyle": ""}
-        ax.plot(runs.batch_size, runs.final_error, **_run_marks(len(runs)), **style)
+        ax.plot(runs.batch_size, runs.final_error, **run_marks(len(runs)), **style)
         _with_bar(ax, batch_size, analysis.mean(runs.final_error.dropna(), paper.confidence()), style)
     ax.set_xscale("log", base=2)
     sizes = sorted({*published["batch_sizes"], *table.batch_size})
@@ -128,7 +128,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, network: str,
     for position, row in rows.iterrows():
         style = method_style(row.method) | {"linestyle": ""}
         own = 100 - runs[runs.method == row.method].final_error
-        ax.plot([position + 0.18] * len(own), own, **_run_marks(len(own)), **style)
+        ax.plot([position + 0.18] * len(own), own, **run_marks(len(own)), **style)
         _with_bar(ax, position + 0.18, analysis.mean(own.dropna(), paper.confidence()), style)
     ax.plot([], [], "o", color="0.2", label=f"here ({rows.data[0]})")
     ax.set_xticks(
@@ -143,7 +143,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, network: str,
     return ax
 
 
-def _run_marks(seeds: int) -> dict:
+def run_marks(seeds: int) -> dict:
     """How single runs are drawn: faint behind a mean, plain where there are too few for one."""
     return {"alpha": 0.35, "markersize": 5} if seeds >= paper.minimum_seeds() else {"markersize": 7}
 
