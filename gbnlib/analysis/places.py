@@ -128,6 +128,8 @@ def _judge_patience(history: pd.DataFrame, network: str) -> Decision:
     )
     if fall.above(0):
         return INCONCLUSIVE, f"{evidence}: the shorter ends before the plateau", min(gain.n)
+    if not fall.below(0):
+        evidence += ", not shown and not excluded"
     decision = by_signs([gain.above(0)], [gain.below(0)])
     if decision == INCONCLUSIVE:
         evidence += detectable(left.final.tolist(), stayed.final.tolist())

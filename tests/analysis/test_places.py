@@ -88,6 +88,7 @@ def test_c11_is_the_final_error_once_the_plateau_is_reached(longer: list[float],
     assert judged("C11", runs) == expected
     evidence = analysis.judge("C11", runs, item="figure3", scale="quick").evidence
     assert ("ends before the plateau" in evidence) == (longer[3] == 6)
+    assert ("not shown and not excluded" in evidence) == (longer[3] == 8)
 
 
 def test_without_runs_nothing_is_tested() -> None:
