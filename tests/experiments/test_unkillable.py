@@ -66,7 +66,7 @@ def killed_at_random(results: Path, moments: int, seed: int) -> int:
         process = start(CONFIG, results)
         # Importing takes most of the first seconds, so that some kills come before the first update.
         time.sleep(chance.uniform(1.0, 6.0))
-        number = chance.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        number = chance.choice([signal.SIGKILL, signal.SIGTERM])
         asked = time.monotonic()
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
