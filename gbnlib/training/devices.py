@@ -23,8 +23,8 @@ class Execution:
     memory_gb : memory for what a forward keeps for the backward; a batch that needs more goes through the network in
         micro-batches of whole ghosts. A run without ghosts keeps its batch whole. 0: 1 on a CPU, 8 on a GPU.
     micro_batch : samples of a micro-batch, in place of what `memory_gb` gives; 0 means by `memory_gb`.
-    compile : compile the network (`torch.compile`), for GPUs; on a CPU it hardly pays, since the time is in products and
-        convolutions that stay as they are.
+    compile : compile the network (`torch.compile`), for GPUs; on a CPU it hardly pays, since nearly all time is in
+        products and convolutions that stay as they are.
     checkpoint_seconds : time between two checkpoints.
     """
 
