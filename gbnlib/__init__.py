@@ -4,8 +4,9 @@ The names below are imported when they are first used, so `import gbnlib` costs 
 `gbnlib.nn` and `gbnlib.regimes` need torch alone.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gbnlib.lazy import names_of
 
 if TYPE_CHECKING:
     from gbnlib.experiments import RunConfig, load_runs, plan, run
@@ -38,21 +39,11 @@ __all__ = [
     "load_runs",
 ]
 
-_HOMES = {
-    **dict.fromkeys(__all__, "gbnlib.nn"),
-    **dict.fromkeys(("Phase", "Regime"), "gbnlib.regimes"),
-    **dict.fromkeys(("RunConfig", "plan", "run", "load_runs"), "gbnlib.experiments"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its home on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    """List the lazy names too, so that completion finds them."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_of(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "gbnlib.nn"),
+        **dict.fromkeys(("Phase", "Regime"), "gbnlib.regimes"),
+        **dict.fromkeys(("RunConfig", "plan", "run", "load_runs"), "gbnlib.experiments"),
+    },
+)

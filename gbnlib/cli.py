@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gbnlib.errors import UsageError
+from gbnlib.errors import Interrupted, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -117,11 +117,11 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
 
 
 @app.command()
-def status(scale: ScaleOption = "quick", item: ItemOption = "") -> None:
+def status(scale: ScaleOption = "quick", item: ItemOption = "", seeds: SeedsOption = 0) -> None:
     """Show every run of a scale with its state and progress, also while others train."""
     from gbnlib.report.listing import status_text
 
-    typer.echo(status_text(scale, item))
+    typer.echo(status_text(scale, item, seeds))
 
 
 @data_app.command("check")
@@ -216,8 +216,6 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def main() -> None:
     """Run the command line: what the user can mend is one line on stderr and exit code 2, a stop is 130."""
-    from gbnlib.training import Interrupted
-
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(prog_name="gbn")

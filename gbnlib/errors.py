@@ -8,6 +8,10 @@ class UsageError(ValueError):
     """A wrong name, value, file or folder. The message is complete in one line; the command line exits with 2."""
 
 
+class Interrupted(Exception):
+    """The training was asked to stop; its last checkpoint is whole, and the same call goes on from there."""
+
+
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `allowed`, with the nearest valid one."""
     names = [str(name) for name in allowed]

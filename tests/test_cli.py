@@ -1,6 +1,8 @@
 """The command line as a newcomer meets it."""
 
+import math
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gbnlib import experiments, files
+from gbnlib.experiments import store
 
 
 def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -84,3 +87,21 @@ def test_plan_run_status_and_clean_of_a_scale() -> None:
 def test_data_check_lists_every_set_with_its_state() -> None:
     text = gbn("data", "check").stdout
     assert "GBN_DATA" in text and "digits" in text and "missing:" in text
+
+
+def test_plan_and_status_of_a_thousand_runs_answer_within_two_seconds(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GBN_RESULTS", str(tmp_path))
+    seeds = math.ceil(1000 / len(experiments.plan_scale("paper", 1)))
+    configs = experiments.plan_scale("paper", seeds)
+    for config in configs[::2]:
+        store.write_config(config)
+        for name in ("history.csv", "distance.csv", "provenance.json"):
+            files.write_text(store.folder(config) / name, "update\n1\n")
+        store.write_done(config, "finished", {"seconds": 3.0}, "")
+    for command in ("plan", "status"):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = gbn(command, "--scale", "paper", "--seeds", str(seeds))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert f"{len(configs[::2])} finished" in done.stdout.splitlines()[-1]
+        # Processor time: that of the clock depends on what else runs.
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2

@@ -1,6 +1,8 @@
 """The ways to install agree, and the wheel needs torch alone."""
 
 import ast
+import importlib
+import inspect
 import json
 import re
 import shutil
@@ -161,15 +163,25 @@ def import_alone(wheel: Path, *modules: str, allowed: set[str], looked_for: list
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("module", ["gbnlib.nn", "gbnlib.regimes"])
-def test_wheel_works_with_torch_alone(wheel, module):
+@pytest.mark.parametrize(
+    ("module", "imported"), [("gbnlib.nn", ["torch"]), ("gbnlib.regimes", []), ("gbnlib.regimes.scheduler", ["torch"])]
+)
+def test_wheel_works_with_torch_alone(wheel, module, imported):
     looked_for = ["torch", "numpy", "pandas", "pydantic", "scipy", "torchvision", "typer"]
-    assert import_alone(wheel, module, allowed=closure("torch"), looked_for=looked_for) == ["torch"]
+    assert import_alone(wheel, module, allowed=closure("torch"), looked_for=looked_for) == imported
 
 
 def test_importing_the_package_imports_nothing_else(wheel):
     looked_for = ["torch", "numpy", "pandas", "gbnlib.nn", "gbnlib.regimes", "gbnlib.experiments"]
     assert import_alone(wheel, "gbnlib", allowed=set(), looked_for=looked_for) == []
+
+
+@pytest.mark.parametrize("package", ["data", "experiments", "regimes"])
+def test_every_public_name_is_there(package):
+    module = importlib.import_module(f"gbnlib.{package}")
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        assert inspect.ismodule(getattr(module, name)) == (name == "measurements")
 
 
 def test_lazy_names_are_those_of_their_homes():

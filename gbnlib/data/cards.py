@@ -79,9 +79,10 @@ def catalog() -> dict[str, Card]:
 
 def card(name: str) -> Card:
     """The card of one data set; an unknown name raises a `UsageError` with the nearest one."""
-    if name not in catalog():
-        raise unknown("data set", name, catalog())
-    return catalog()[name]
+    cards = catalog()
+    if name not in cards:
+        raise unknown("data set", name, cards)
+    return cards[name]
 
 
 @cache

@@ -1,5 +1,7 @@
 """Runs and measurements: what they are, which runs an item needs, making them, and finding them again."""
 
+from typing import TYPE_CHECKING
+
 from gbnlib.experiments import measurements
 from gbnlib.experiments.config import ENGINE, RunConfig
 from gbnlib.experiments.measurements import measure
@@ -14,8 +16,11 @@ from gbnlib.experiments.planning import (
     training_multiply_adds,
     updates,
 )
-from gbnlib.experiments.runner import run
 from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, progress, promote
+from gbnlib.lazy import names_of
+
+if TYPE_CHECKING:
+    from gbnlib.experiments.runner import run
 
 __all__ = [
     "ENGINE",
@@ -43,3 +48,5 @@ __all__ = [
     "training_multiply_adds",
     "updates",
 ]
+
+__getattr__, __dir__ = names_of(__name__, {"run": "gbnlib.experiments.runner"})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import (
@@ -111,10 +112,7 @@ class RunConfig(BaseModel):
     @property
     def id(self) -> str:
         """Run id: readable parts, then 12 hex digits over the engine and all fields that differ from their default."""
-        fields = self.model_dump(mode="json", exclude_defaults=True)
-        canonical = json.dumps({"engine": ENGINE, **fields}, sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
-        return f"{self.family}-{digest}"
+        return f"{self.family}-{_digest(self, ENGINE)}"
 
     @property
     def family(self) -> str:
@@ -123,11 +121,26 @@ class RunConfig(BaseModel):
 
     def schedule(self) -> Regime:
         """The regime as trained: scaled, adapted, warmed up."""
-        base = self.base_batch or self.batch_size
-        regime = Regime(phases=self.regime, epochs=self.epochs).scaled(self.batch_size, base, rule=self.lr_rule)
-        if self.adapt:
-            regime = regime.adapted(self.batch_size, base)
-        return regime.with_warmup(self.warmup_epochs) if self.warmup_epochs else regime
+        return _schedule(self)
+
+
+# Kept, because a plan of a thousand runs asks for them again and again.
+@cache
+def _digest(config: RunConfig, engine: int) -> str:
+    """The last part of a run's id."""
+    fields = config.model_dump(mode="json", exclude_defaults=True)
+    canonical = json.dumps({"engine": engine, **fields}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+@cache
+def _schedule(config: RunConfig) -> Regime:
+    """The regime of a run, made from what its config says."""
+    base = config.base_batch or config.batch_size
+    regime = Regime(phases=config.regime, epochs=config.epochs).scaled(config.batch_size, base, rule=config.lr_rule)
+    if config.adapt:
+        regime = regime.adapted(config.batch_size, base)
+    return regime.with_warmup(config.warmup_epochs) if config.warmup_epochs else regime
 
 
 def _one_line(error: ValidationError) -> UsageError:

@@ -10,11 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 
 from gbnlib import paper
+from gbnlib.errors import Interrupted
 from gbnlib.experiments import store
 from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.planning import estimated_seconds
-from gbnlib.experiments.runner import Say, run
-from gbnlib.training import Interrupted
 
 
 def run_all(
@@ -23,7 +22,7 @@ def run_all(
     *,
     jobs: int = 0,
     force: bool = False,
-    say: Say = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
     tick: Callable[[], None] = lambda: None,
     **execution: object,
 ) -> list[store.Run]:
@@ -65,7 +64,7 @@ def _run_missing(
     scale: str,
     jobs: int,
     force: bool,
-    say: Say,
+    say: Callable[[str], None],
     tick: Callable[[], None],
     execution: dict,
 ) -> None:
@@ -102,6 +101,8 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 
 def _run_or_leave(config: RunConfig, **options: object) -> store.Run:
     """In a process of the pool: train a run; when it is stopped, end the process before it takes the next run."""
+    from gbnlib.experiments.runner import run
+
     try:
         return run(config, **options)
     except Interrupted:

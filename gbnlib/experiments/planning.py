@@ -2,16 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from math import ceil, sqrt
-
-import torch
 
 from gbnlib import data, paper
 from gbnlib.errors import UsageError, unknown
 from gbnlib.experiments.config import RunConfig
-from gbnlib.nn import build_network
-from gbnlib.nn.networks import multiply_adds
+from gbnlib.experiments.costs import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
@@ -145,15 +141,6 @@ def fitted_phases(row: paper.Protocol) -> tuple[Phase, ...]:
     return regime.shortened(row.epochs).phases
 
 
-@cache
-def _multiply_adds(network: str, dataset: str) -> tuple[int, int]:
-    """Multiply-adds of one sample, forward alone, and forward and backward."""
-    card = data.card(dataset)
-    with torch.device("meta"):
-        model = build_network(network, card.classes, card.channels, card.image_size)
-    return multiply_adds(model, card.channels, card.image_size)
-
-
 def _train_size(config: RunConfig) -> int:
     """Training images of a run."""
     return config.train_size or data.card(config.dataset).train
@@ -166,13 +153,13 @@ def updates(config: RunConfig) -> int:
 
 def training_multiply_adds(config: RunConfig) -> int:
     """Multiply-adds of a run's training, evaluation left out; each is two floating-point operations."""
-    return _multiply_adds(config.network, config.dataset)[1] * _train_size(config) * config.schedule().epochs
+    return multiply_adds(config.network, config.dataset)[1] * _train_size(config) * config.schedule().epochs
 
 
 def evaluation_multiply_adds(config: RunConfig) -> int:
     """Multiply-adds of a run's evaluations."""
     evaluations = ceil(config.schedule().epochs / config.evaluate_every)
-    return _multiply_adds(config.network, config.dataset)[0] * data.card(config.dataset).validation * evaluations
+    return multiply_adds(config.network, config.dataset)[0] * data.card(config.dataset).validation * evaluations
 
 
 def estimated_seconds(config: RunConfig, scale: str) -> float:

@@ -8,12 +8,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 import gbnlib
 from gbnlib import data, files
 from gbnlib.experiments.config import ENGINE
-from gbnlib.nn import kernel
 
 
 def now() -> str:
@@ -24,6 +21,8 @@ def now() -> str:
 @cache
 def software() -> dict:
     """Versions, and the commit of the code with a flag for changes that are not in it."""
+    import torch
+
     return {
         "gbnlib": gbnlib.__version__,
         "engine": ENGINE,
@@ -37,6 +36,10 @@ def software() -> dict:
 
 def hardware(device: str = "cpu") -> dict:
     """Processor, its instruction set as PyTorch sees it, system, and the GPU if one is used."""
+    import torch
+
+    from gbnlib.nn import kernel
+
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
@@ -58,6 +61,8 @@ def dataset(name: str) -> dict:
 def peak_memory_mb(device: str) -> float:
     """Largest memory used so far, of the GPU if one is used, else of this process."""
     if device.startswith("cuda"):
+        import torch
+
         return torch.cuda.max_memory_allocated(device) / 2**20
     import resource
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,11 +120,24 @@ def problem(done: Path, names: Iterable[str]) -> str | None:
 
 def _older_reference(config: RunConfig) -> Path | None:
     """A reference run of the same config made by an older engine: its id differs, its config does not."""
-    wanted = config.model_dump(mode="json")
-    for candidate in sorted((files.reference_root() / "runs").glob(f"{config.family}-*/config.json")):
-        if candidate.with_name("done.json").is_file() and files.read_json(candidate)["config"] == wanted:
-            return candidate.with_name("done.json")
+    root = files.reference_root() / "runs"
+    changed = root.stat().st_mtime_ns if root.is_dir() else 0
+    for name in _reference_families(root, changed).get(config.family, ()):
+        done = root / name / "done.json"
+        if done.is_file() and files.read_json(done.with_name("config.json"))["config"] == config.model_dump(
+            mode="json"
+        ):
+            return done
     return None
+
+
+@cache
+def _reference_families(root: Path, changed: int) -> dict[str, list[str]]:
+    """The folders of reference runs by the readable part of their ids; `changed` is when there last came one."""
+    families: dict[str, list[str]] = {}
+    for path in sorted(root.glob("*-*")):
+        families.setdefault(path.name.rpartition("-")[0], []).append(path.name)
+    return families
 
 
 def local_seconds(config: RunConfig) -> float:

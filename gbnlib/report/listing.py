@@ -101,10 +101,10 @@ def runs_progress_text(configs: Sequence[RunConfig], scale: str, jobs: int = 0) 
     return f"{finished}/{len(unique)}, {duration(experiments.remaining_seconds(unique, scale, jobs))} left"
 
 
-def status_text(scale: str, item: str = "") -> str:
+def status_text(scale: str, item: str = "", seeds: int = 0) -> str:
     """Every run with its state and its share of updates done."""
     rows = []
-    for config in dict.fromkeys(configs_of(scale, item)):
+    for config in dict.fromkeys(configs_of(scale, item, seeds)):
         state, share = experiments.progress(config)
         rows.append({"run": config.id, "method": config.method, "state": state, "done": f"{share:.0%}"})
     if not rows:

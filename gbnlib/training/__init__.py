@@ -1,8 +1,9 @@
 """Training: one loop, its probes, its checkpoints, and where it runs."""
 
+from gbnlib.errors import Interrupted
 from gbnlib.training.checkpoint import load_checkpoint, save_checkpoint
 from gbnlib.training.devices import Execution
-from gbnlib.training.loop import Interrupted, Training, evaluate, train
+from gbnlib.training.loop import Training, evaluate, train
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe, log_spaced
 from gbnlib.training.processes import Processes
 from gbnlib.training.shares import Shares

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gbnlib.data.batches import Batches, derived_seed, generator, normalise
+from gbnlib.errors import Interrupted
 from gbnlib.nn import force_num_ghosts
 from gbnlib.regimes import Regime, apply_settings
 from gbnlib.training.devices import autocast
@@ -29,12 +30,7 @@ HISTORY_COLUMNS = (
     "validation_error",
 )
 
-
 WATCH_SECONDS = 1.0
-
-
-class Interrupted(Exception):
-    """The training was asked to stop; its last checkpoint is whole, and the same call goes on from there."""
 
 
 @dataclass

@@ -1,18 +1,15 @@
-"""Training regimes as data: which learning rate, momentum and weight decay hold at which update.
-
-A regime is written once, for the batch size it was tuned for, and adapted to another one by rules (Hoffer, Hubara &
-Soudry 2017): `Regime.scaled` changes the rates, `Regime.adapted` the epochs. Epochs are passes over the training
-data, updates are optimizer steps; both count from 0.
-"""
+"""Phases and regimes: plain data, without torch."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
-import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from gbnlib.regimes.scheduler import RegimeScheduler
 
 RULES: dict[str, Callable[[float], float]] = {"sqrt": math.sqrt, "linear": lambda ratio: ratio, "none": lambda _: 1.0}
 RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -246,8 +243,10 @@ class Regime:
             values["lr"] *= (update + 1) / warmup
         return Settings(**values)
 
-    def scheduler(self, optimizer: Optimizer, updates_per_epoch: int) -> "RegimeScheduler":
+    def scheduler(self, optimizer: "Optimizer", updates_per_epoch: int) -> "RegimeScheduler":
         """Make a scheduler that keeps `optimizer` at the settings of the current update; see `RegimeScheduler`."""
+        from gbnlib.regimes.scheduler import RegimeScheduler
+
         return RegimeScheduler(optimizer, self, updates_per_epoch)
 
     def _check_change(self, change: str, *batch_sizes: int) -> None:
@@ -267,72 +266,3 @@ class Regime:
             before = [phase.epoch for phase in self.phases]
             raise ValueError(f"milestones {before} of {self.epochs} epochs meet as {epochs} of {end}: use more epochs")
         return replace(self, phases=phases, epochs=end)
-
-
-def apply_settings(optimizer: Optimizer, settings: Settings) -> None:
-    """Set learning rate, momentum and weight decay of every parameter group of an optimizer.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        A rate that is a tensor (for capturable or compiled steps) is filled in place.
-    settings : Settings
-        What to set.
-
-    Raises
-    ------
-    ValueError
-        If the optimizer lacks a setting that is not 0, as Adam lacks momentum. Nothing has been changed then.
-    """
-    values = asdict(settings)
-    for name, value in values.items():
-        if value and not all(name in group for group in optimizer.param_groups):
-            raise ValueError(f"{type(optimizer).__name__} has no {name}, but the regime sets it to {value}")
-    for group in optimizer.param_groups:
-        for name in values.keys() & group.keys():
-            if isinstance(group[name], torch.Tensor):
-                group[name].fill_(values[name])
-            else:
-                group[name] = values[name]
-
-
-class RegimeScheduler(LRScheduler):
-    """Keeps an optimizer at the settings of a regime; made by `Regime.scheduler`.
-
-    Making it sets those of update 0; call ``step()`` once after each ``optimizer.step()``. All parameter groups get
-    the same settings. ``state_dict()`` is plain numbers, without the regime; loading that of a scheduler with another
-    number of updates per epoch is refused.
-    """
-
-    def __init__(self, optimizer: Optimizer, regime: Regime, updates_per_epoch: int) -> None:
-        self.regime = regime
-        self.updates_per_epoch = updates_per_epoch
-        super().__init__(optimizer)
-
-    def get_lr(self) -> list[float]:
-        """Return the rate of the current update, for each parameter group."""
-        return [self.regime.at(self.last_epoch, self.updates_per_epoch).lr] * len(self.optimizer.param_groups)
-
-    def step(self, epoch: int | None = None) -> None:
-        """Move on by one update."""
-        super().step(epoch)
-        self._apply()
-
-    def state_dict(self) -> dict[str, int]:
-        """Return where the scheduler is, as plain numbers."""
-        return {"update": self.last_epoch, "updates_per_epoch": self.updates_per_epoch}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go to where another scheduler was, and set the optimizer accordingly."""
-        if state_dict["updates_per_epoch"] != self.updates_per_epoch:
-            raise ValueError(
-                f"the saved scheduler made {state_dict['updates_per_epoch']} updates per epoch, this one makes "
-                f"{self.updates_per_epoch}: batch size or data have changed"
-            )
-        self.last_epoch = state_dict["update"]
-        self._step_count = self.last_epoch + 1
-        self._apply()
-
-    def _apply(self) -> None:
-        apply_settings(self.optimizer, self.regime.at(self.last_epoch, self.updates_per_epoch))
-        self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
