@@ -27,7 +27,7 @@ class Protocol(_Frozen):
     """The protocol of one network, as the paper has it or as a scale reduces it.
 
     `batches` names the batch sizes of methods that are not run at `large_batch` alone; `seeds` is 0 where the scale
-    decides.
+    decides. A run takes `devices` GPUs at a scale for GPUs, `threads` for each, and `ram_gb` of memory besides theirs.
     """
 
     network: str
@@ -47,6 +47,8 @@ class Protocol(_Frozen):
     seeds: NonNegativeInt = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: PositiveInt = 1
+    devices: PositiveInt = 1
+    ram_gb: PositiveInt = 4
     speed: Speed = Speed(gflops=100.0, update_ms=5.0)
 
 
@@ -84,6 +86,7 @@ def _read(name: str) -> dict[str, Any]:
     return tomllib.loads(resources.files("gbnlib.paper").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
+@cache
 def scales() -> dict[str, Scale]:
     """All scales by name, from the smallest to the largest."""
     return {name: Scale(name=name, **entry) for name, entry in _read("scales").items()}
@@ -96,6 +99,7 @@ def scale(name: str) -> Scale:
     return scales()[name]
 
 
+@cache
 def protocol(network: str, scale_name: str = "paper") -> Protocol:
     """The protocol of a network at a scale. Fewer epochs than the paper's are for the planner to fit the phases to."""
     published = _read("protocol")

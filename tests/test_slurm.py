@@ -1,0 +1,139 @@
+"""The workflow on a real SLURM: end to end, and with jobs that are cancelled, out of time, or on a drained node."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gbnlib import experiments, files
+from gbnlib.experiments import RunConfig
+from tests import slurm
+from tests.experiments.test_unkillable import result
+from tests.test_workflow import BIN, environment, stamps
+
+PROFILE = files.REPOSITORY / "workflow" / "profiles" / "slurm"
+# The profile as it is, but for how often it looks, so that a test does not wait.
+EAGER = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[slurm.Cluster]:
+    """A SLURM of one node with more cores than runs are asked for at once."""
+    if slurm.MISSING:
+        pytest.skip(f"{', '.join(slurm.MISSING)} not found; install Debian's slurm-wlm and munge")
+    with slurm.running(cores=16) as there:
+        yield there
+
+
+def snakemake(results: Path, scale: str, *options: object, settings: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start what `make reproduce PROFILE=slurm` starts."""
+    call = [BIN / "snakemake", "--profile", PROFILE, *EAGER, "--config", f"scale={scale}", *options]
+    known = {**environment(results), **(settings or {})}
+    return subprocess.Popen(
+        call, cwd=files.REPOSITORY, env=known, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@contextmanager
+def on(cluster: slurm.Cluster, results: Path, scale: str, *options: object) -> Iterator[subprocess.Popen]:
+    """The workflow on a cluster, which has to end well within the block."""
+    path = f"{BIN}{os.pathsep}{cluster.environment['PATH']}"
+    process = snakemake(results, scale, *options, settings={**cluster.environment, "PATH": path})
+    try:
+        yield process
+        output, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, output
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(is_so: Callable[[], bool], process: subprocess.Popen, seconds: float = 120) -> None:
+    """Wait for something, as long as the workflow runs."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert process.poll() is None and time.monotonic() < end, process.stdout.read()
+        time.sleep(0.2)
+
+
+def test_the_smoke_scale_end_to_end(cluster: slurm.Cluster, tmp_path: Path) -> None:
+    with on(cluster, tmp_path, "smoke"):
+        pass
+    assert set(stamps(tmp_path)) == {config.id for config in experiments.plan_scale("smoke")}
+    assert (tmp_path / "smoke" / "report" / "index.html").is_file()
+    notebooks = len(list((tmp_path / "smoke" / "notebooks").glob("*.ipynb")))
+    jobs = cluster.jobs()
+    assert len(jobs) == 1 + notebooks + 1  # the runs are short and share one job; the report has one
+    with on(cluster, tmp_path, "smoke"):
+        pass
+    assert cluster.jobs() == jobs  # a second call has nothing to do
+
+
+def rows(results: Path, config: RunConfig) -> int:
+    """How many evaluations a run has had."""
+    history = results / "runs" / config.id / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
+
+
+def test_a_run_cancelled_drained_and_out_of_time_ends_bit_identical(cluster: slurm.Cluster, tmp_path: Path) -> None:
+    """One run meets it all in turn: `scancel`, a node that is drained meanwhile, and the end of its time."""
+    config = experiments.plan("table1", "quick", seeds=1)[-1]
+    assert config.adapt  # the longest one
+    done = tmp_path / "slurm" / "runs" / config.id / "done.json"
+    call = [sys.executable, "-m", "gbnlib", "run", "--scale", "quick", "--only", config.id]
+    alone = subprocess.Popen(call, env=environment(tmp_path / "alone"), stdout=subprocess.DEVNULL)
+    before = set(cluster.jobs())
+    with on(cluster, tmp_path / "slurm", "quick", "--group-components", "bundle=1", "--", done) as process:
+
+        def training_goes_on() -> str:
+            """Wait until the run is two evaluations further; the job that it is in."""
+            seen = rows(tmp_path / "slurm", config)
+            until(lambda: rows(tmp_path / "slurm", config) >= seen + 2, process)
+            (job,) = cluster.jobs("running")
+            return job
+
+        def ended(job: str, state: str) -> None:
+            until(lambda: job in cluster.jobs(state), process)
+            assert (done.parent / "checkpoint.pt").is_file() and not done.exists()
+
+        first = training_goes_on()
+        cluster.call("scontrol", "update", f"NodeName={cluster.node}", "State=drain", "Reason=test")
+        assert training_goes_on() == first  # a drained node lets its job go on
+        cluster.call("scancel", first)
+        ended(first, "cancelled")
+        until(lambda: len(cluster.jobs("pending")) == 1, process)
+        assert not cluster.jobs("running")  # the retry waits for a node
+        cluster.call("scontrol", "update", f"NodeName={cluster.node}", "State=resume")
+        second = training_goes_on()
+        cluster.call("scontrol", "update", f"JobId={second}", "TimeLimit=1")
+        ended(second, "failed")  # asked to leave a minute before its time was up, it did
+    assert len(set(cluster.jobs()) - before) == 3
+    assert alone.wait(300) == 0
+    assert result(tmp_path / "slurm", config) == result(tmp_path / "alone", config)
+
+
+def planned_jobs(results: Path, scale: str, *options: str) -> str:
+    """What the profile would submit; this needs no SLURM."""
+    process = snakemake(results, scale, "--dry-run", "--printshellcmds", "--quiet", "host", *options)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_a_job_asks_for_what_its_protocol_row_says(tmp_path: Path) -> None:
+    jobs = planned_jobs(tmp_path, "paper").split("rule train:")[1:]
+    by_run = {re.search(r"run=(\S+)", job)[1]: job for job in jobs}
+    configs = {config.id: config for config in experiments.plan_scale("paper")}
+    assert set(by_run) == set(configs)
+    longest = max(configs, key=lambda run: experiments.estimated_seconds(configs[run], "paper"))
+    assert configs[longest].network == "alexnet"
+    assert "gpu=4," in by_run[longest] and "runtime=1440," in by_run[longest] and "mem_mb=65536," in by_run[longest]
+    assert f"exec torchrun --standalone --nproc-per-node 4 -m gbnlib run --scale paper --only {longest}" in by_run[longest]
+    short = next(run for run in configs if configs[run].network == "f1")
+    assert "gpu=1," in by_run[short] and f"exec python -m gbnlib run --scale paper --only {short}" in by_run[short]
