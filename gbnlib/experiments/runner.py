@@ -164,6 +164,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
         evaluate_every=config.evaluate_every,
         clip_norm=config.clip_norm,
         noise=config.noise,
+        recompute_statistics=config.evaluation == "recomputed",
         precision=config.precision,
         shares=_shares(config, options, processes, model, dataset.card),
         processes=processes,
