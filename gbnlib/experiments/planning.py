@@ -15,7 +15,7 @@ from gbnlib.nn.networks import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
-ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "table2", "appendix_a")
+ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "ablations", "table2", "appendix_a")
 
 #: The methods of Table 1, and the large batch with multiplicative noise on the gradients.
 METHODS = (*paper.METHODS, "LB+noise")
@@ -23,6 +23,8 @@ METHODS = (*paper.METHODS, "LB+noise")
 
 def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     """The runs of an item at a scale, small batch first, seed by seed within a method.
+
+    "ablations" are runs of Table 1 with one choice of the protocol changed; see `ablations`.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     """
     if seeds < 0:
         raise UsageError(f"seeds is {seeds}; it is a count, 1 or more, or 0 for what the scale says.")
+    if item == "ablations":
+        return [config for runs in ablations(scale, seeds).values() for config in runs]
     settings = _item_settings(item, scale)
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
@@ -44,6 +48,26 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     small = [config for config in configs if config.method == "SB"]
     configs += [with_high_rate(config, epochs) for epochs in settings.get("high_rate_epochs", ()) for config in small]
     return list(dict.fromkeys(configs))
+
+
+def ablations(scale: str, seeds: int = 0) -> dict[tuple[str, str, str], list[RunConfig]]:
+    """The runs with one choice of the protocol changed, by (network, name of the ablation, method), seed by seed."""
+    settings = _item_settings("ablations", scale)
+    count = seeds or settings.get("seeds") or paper.scale(scale).seeds
+    return {
+        (network, ablation.name, method): [
+            _changed(method_config(paper.protocol(network, scale), method, seed), ablation) for seed in range(count)
+        ]
+        for network in settings.get("networks", ())
+        for ablation in paper.ablations(network)
+        if ablation.name in settings.get("names", (ablation.name,))
+        for method in ablation.methods
+    }
+
+
+def _changed(config: RunConfig, ablation: paper.Ablation) -> RunConfig:
+    """A run with what an ablation changes."""
+    return RunConfig(**{**dict(config), **ablation.changes})
 
 
 def plan_scale(scale: str, seeds: int = 0) -> list[RunConfig]:

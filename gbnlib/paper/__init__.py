@@ -78,6 +78,16 @@ class Claim(_Frozen):
     margin: float = 0.0
 
 
+class Ablation(_Frozen):
+    """One choice of the protocol changed, for some methods: the fields of a run config that it replaces, and why."""
+
+    name: str
+    label: str
+    why: str
+    methods: tuple[str, ...]
+    changes: dict[str, Any]
+
+
 @cache
 def _read(name: str) -> dict[str, Any]:
     """One of the TOML files of this package."""
@@ -122,6 +132,11 @@ def paper_epochs(network: str) -> int:
 def published(item: str) -> dict[str, Any]:
     """The paper's numbers of an item ("table1", "figure1" …), or its title data ("paper")."""
     return _read("published")[item]
+
+
+def ablations(network: str) -> list[Ablation]:
+    """What could explain a method's shortfall with a network; empty where nothing is to be tried."""
+    return [Ablation(name=name, **entry) for name, entry in _read("ablations").get(network, {}).items()]
 
 
 def measurement(name: str, scale_name: str) -> tuple[dict[str, Any], float]:

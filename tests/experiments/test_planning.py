@@ -72,3 +72,18 @@ def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> No
     config = experiments.own_config("f1", 8, dataset="digits", batch_size=64)
     assert (config.epochs, config.clip_norm, config.method) == (8, 5.0, "SB")
     assert [phase.epoch for phase in config.regime] == [0, 2, 3, 5]
+
+
+def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
+    found = planning.ablations("desk")
+    assert {len(runs) for runs in found.values()} == {3}
+    changes = {ablation.name: ablation.changes for ablation in paper.ablations("f1")}
+    assert {name for _, name, _ in found} == set(changes)
+    for (network, name, method), runs in found.items():
+        declared = [planning.method_config(paper.protocol(network, "desk"), method, seed) for seed in range(3)]
+        for run, before in zip(runs, declared, strict=True):
+            after, former = dict(run), dict(before)
+            assert run.method == method and run.id != before.id
+            assert {key for key in after if after[key] != former[key]} == set(changes[name])
+    assert [config for runs in found.values() for config in runs] == experiments.plan("ablations", "desk")
+    assert experiments.plan("ablations", "quick") == []
