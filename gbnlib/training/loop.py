@@ -175,9 +175,20 @@ def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tenso
         training.processes.add_up([_gradient(parameter) for parameter in training.model.parameters()])
         training.processes.add_up([sums])
     if training.clip_norm:
-        nn.utils.clip_grad_norm_(training.model.parameters(), training.clip_norm)
+        _clip(list(training.model.parameters()), training.clip_norm)
     training.optimizer.step()
     return sums
+
+
+def _clip(parameters: list[nn.Parameter], limit: float) -> None:
+    """Scale gradients to the global L2 norm `limit` if theirs is longer.
+
+    A shorter one would be multiplied by one. On a CPU that pass over all gradients is saved; elsewhere looking at the
+    norm would wait for the device.
+    """
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if norm.device.type != "cpu" or not norm + 1e-6 <= limit:
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
 
 def _accumulate(

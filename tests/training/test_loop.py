@@ -12,6 +12,7 @@ from gbnlib.data import Batches, normalise
 from gbnlib.nn import GhostBatchNorm1d, kernel
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Interrupted, Shares, Training, evaluate, train
+from gbnlib.training.loop import _clip
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3), Phase(epoch=2, lr=0.02)), epochs=4)
 
@@ -69,6 +70,21 @@ def test_the_loop_equals_one_written_out(clip: float) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert [row[3] for row in run.history] == pytest.approx(losses, rel=1e-4)
     assert run.status == "finished" and run.update == run.total_updates == 16
+
+
+@pytest.mark.parametrize("length", [0.0, 1.0, 4.9999, 4.999999, 5.0, 5.000001, 80.0, math.inf, math.nan])
+def test_clipping_is_that_of_pytorch_to_the_bit(length: float) -> None:
+    """5 − 1e-6 is where PyTorch's factor 5 / (norm + 1e-6) begins to be less than one."""
+    ours, theirs = ([nn.Parameter(torch.zeros(7)), nn.Parameter(torch.zeros(2, 3))] for _ in range(2))
+    for parameters in (ours, theirs):
+        values = torch.randn(13, generator=torch.Generator().manual_seed(0))
+        parts = (values * (length / values.norm())).split([7, 6])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.reshape(parameter.shape).clone()
+    _clip(ours, 5.0)
+    nn.utils.clip_grad_norm_(theirs, 5.0)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one.grad.nan_to_num(-1), other.grad.nan_to_num(-1))
 
 
 def test_history_has_update_epoch_and_rate_of_each_look() -> None:
