@@ -46,7 +46,9 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
         count = seeds or settings.get("seeds") or row.seeds or paper.scale(scale).seeds
         configs += [method_config(row, method, seed, batch_size) for seed in range(count)]
     small = [config for config in configs if config.method == "SB"]
-    configs += [with_high_rate(config, epochs) for epochs in settings.get("high_rate_epochs", ()) for config in small]
+    for network, lengths in settings.get("high_rate_epochs", {}).items():
+        own = [config for config in small if config.network == network]
+        configs += [with_high_rate(config, epochs) for epochs in lengths for config in own]
     return list(dict.fromkeys(configs))
 
 
@@ -89,27 +91,26 @@ def _item_settings(item: str, scale: str) -> dict:
 
 def _cells(item: str, scale: str, settings: dict) -> list[tuple[paper.Protocol, str, int]]:
     """What an item trains: protocol, method and batch size of each cell; 0 is the row's own batch size."""
-    if not settings:
-        return []
     if item in _FIGURES:
-        row = paper.protocol(settings["network"], scale)
-        return [(row, method, size) for method, size in _FIGURES[item](settings)]
-    rows = [paper.protocol(network, scale) for network in settings["networks"]]
+        shown = settings.get("batch_sizes", {}).items()
+        cells = [(paper.protocol(network, scale), cell) for network, sizes in shown for cell in _FIGURES[item](sizes)]
+        return [(row, method, size) for row, (method, size) in cells]
+    rows = [paper.protocol(network, scale) for network in settings.get("networks", ())]
     methods = settings.get("methods", paper.METHODS)
     return [(row, method, size) for row in rows for method in methods for size in row.batches.get(method, (0,))]
 
 
-def _over_batches(methods: tuple[str, ...]) -> Callable[[dict], list[tuple[str, int]]]:
+def _over_batches(methods: tuple[str, ...]) -> Callable[[list[int]], list[tuple[str, int]]]:
     """Each method at each batch size of a figure."""
-    return lambda settings: [(method, size) for method in methods for size in settings["batch_sizes"]]
+    return lambda sizes: [(method, size) for method in methods for size in sizes]
 
 
-def _adapted(settings: dict) -> list[tuple[str, int]]:
+def _adapted(sizes: list[int]) -> list[tuple[str, int]]:
     """The small batch, and regime adaptation at each batch size of a figure."""
-    return [("SB", 0), *(("LB+LR+GBN+RA", size) for size in settings["batch_sizes"])]
+    return [("SB", 0), *(("LB+LR+GBN+RA", size) for size in sizes)]
 
 
-_FIGURES: dict[str, Callable[[dict], list[tuple[str, int]]]] = {
+_FIGURES: dict[str, Callable[[list[int]], list[tuple[str, int]]]] = {
     "figure1": _over_batches(("LB",)),
     "figure2": _over_batches(("LB", "LB+LR+GBN")),
     "figure3": _adapted,

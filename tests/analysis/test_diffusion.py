@@ -152,6 +152,19 @@ def test_a_quantity_alone_makes_a_claim_partly_reproduced() -> None:
     assert verdict.verdict == PARTLY and "all weights: " in verdict.evidence and "first tensor: " in verdict.evidence
 
 
+def test_another_network_in_the_frame_changes_no_verdict() -> None:
+    """The second network's curves lie together and grow like a root, and its phases end earlier."""
+    first = curves(APART | TOGETHER)
+    second = curves({key: lambda t, seed: t**0.5 + wobble(t, seed) for key in APART | TOGETHER})
+    second = second[second["update"] <= 8].assign(network="resnet44", end=8, run="other " + second.run)
+    both = pd.concat([second, first], ignore_index=True)
+    for claim in ("C2", "C3", "C4"):
+        for network, alone in (("f1", first), ("resnet44", second)):
+            verdicts = [analysis.judge(claim, c, item="figure2", scale="desk", network=network) for c in (both, alone)]
+            assert verdicts[0] == verdicts[1] and set(verdicts[0].runs) == set(alone.run)
+        assert analysis.judge(claim, both, item="figure2", scale="desk").verdict == REPRODUCED
+
+
 def test_one_seed_decides_nothing_and_no_runs_are_no_test() -> None:
     one = curves(APART).query("seed == 0")
     assert analysis.judge("C3", one, item="figure2", scale="quick").verdict == INCONCLUSIVE
