@@ -9,7 +9,7 @@ from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies
 
 #: Columns of `compare_ablations`.
-COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "n", "decided")
+COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "decided")
 
 
 def compare_ablations(
@@ -48,6 +48,5 @@ def _compared(before: list[float], found: list[float], best: list[float]) -> dic
         "here": stats.mean(found).estimate,
         "best": stats.mean(best).estimate,
         "gain": gain.text(sign=True),
-        "n": len(found),
         "decided": "up" if gain.above(0) else "down" if gain.below(0) else "–",
     }

@@ -6,6 +6,7 @@ from gbnlib.experiments.measurements import measure
 from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
 from gbnlib.experiments.planning import (
     ITEMS,
+    ablations,
     estimated_seconds,
     items_at,
     own_config,
@@ -22,6 +23,7 @@ __all__ = [
     "ITEMS",
     "Run",
     "RunConfig",
+    "ablations",
     "describe",
     "estimated_seconds",
     "find",

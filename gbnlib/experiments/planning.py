@@ -140,7 +140,7 @@ def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int =
         augment=row.augment,
         clip_norm=row.clip_norm,
         noise=sqrt(size / row.small_batch - 1) if "noise" in method else 0.0,
-        precision=row.precision,
+        precision="bf16" if method in row.bf16 else "fp32",
         seed=seed,
     )
 
@@ -204,4 +204,5 @@ def estimated_seconds(config: RunConfig, scale: str) -> float:
     """Seconds of a run that has its threads to itself, from the speed that the scale states."""
     speed = paper.protocol(config.network, scale).speed
     operations = 2.0 * (training_multiply_adds(config) + evaluation_multiply_adds(config))
-    return operations / (speed.gflops * 1e9) + updates(config) * speed.update_ms / 1e3
+    rate = 1e9 * speed.gflops * (speed.bf16 if config.precision == "bf16" else 1.0)
+    return operations / rate + updates(config) * speed.update_ms / 1e3

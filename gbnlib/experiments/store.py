@@ -119,10 +119,10 @@ def problem(done: Path, names: Iterable[str]) -> str | None:
 
 def _older_reference(config: RunConfig) -> Path | None:
     """A reference run of the same config made by an older engine: its id differs, its config does not."""
-    wanted = config.model_dump(mode="json")
     for candidate in sorted((files.reference_root() / "runs").glob(f"{config.family}-*/config.json")):
-        if candidate.with_name("done.json").is_file() and files.read_json(candidate)["config"] == wanted:
-            return candidate.with_name("done.json")
+        done = candidate.with_name("done.json")
+        if done.is_file() and RunConfig(**files.read_json(candidate)["config"]) == config:
+            return done
     return None
 
 

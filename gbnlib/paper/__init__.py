@@ -17,17 +17,21 @@ class _Frozen(BaseModel):
 
 
 class Speed(_Frozen):
-    """What estimates rest on: 10⁹ floating-point operations a second, and milliseconds an update besides."""
+    """What estimates rest on: 10⁹ floating-point operations a second, and milliseconds an update besides.
+
+    `bf16` is how many times as many operations bfloat16 autocast makes.
+    """
 
     gflops: PositiveFloat
     update_ms: PositiveFloat
+    bf16: PositiveFloat = 1.0
 
 
 class Protocol(_Frozen):
     """The protocol of one network, as the paper has it or as a scale reduces it.
 
     `batches` names the batch sizes of methods that are not run at `large_batch` alone; `seeds` is 0 where the scale
-    decides.
+    decides; `bf16` names the methods that train under bfloat16 autocast.
     """
 
     network: str
@@ -45,7 +49,7 @@ class Protocol(_Frozen):
     batches: dict[str, tuple[PositiveInt, ...]] = {}
     train_size: NonNegativeInt = 0
     seeds: NonNegativeInt = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    bf16: tuple[str, ...] = ()
     threads: PositiveInt = 1
     speed: Speed = Speed(gflops=100.0, update_ms=5.0)
 

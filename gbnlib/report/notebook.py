@@ -97,25 +97,43 @@ class Notebook:
 
         Missing runs that would take longer than `PATIENCE_SECONDS` are trained only when `train` is true.
         """
-        wait = experiments.remaining_seconds(self.configs, self.scale)
-        forced = self.parameters.force and self.configs
-        if forced or (wait and (self.parameters.train or wait <= PATIENCE_SECONDS)):
-            self._train()
-        self.runs = [run for config in self.configs if (run := experiments.find(config)) is not None]
-        if len(self.runs) < len(self.configs):
-            left = duration(experiments.remaining_seconds(self.configs, self.scale))
-            print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
-        return experiments.load_runs(self.configs)
+        self.runs = []
+        return self._computed(self.configs)
 
-    def _train(self) -> None:
+    def ablations(self, history: pd.DataFrame) -> pd.DataFrame:
+        """What one changed choice of the protocol does to the runs of `history`; trains under the rule of `compute`.
+
+        The table of `analysis.compare_ablations`; empty where the scale has no ablations or none is finished.
+        """
+        groups = experiments.ablations(self.scale, self.parameters.seeds)
+        configs = [config for runs in groups.values() for config in runs]
+        self.configs = [*self.configs, *configs]
+        changed, _ = self._computed(configs)
+        ids = {key: [config.id for config in runs] for key, runs in groups.items()}
+        return analysis.compare_ablations(history, changed, ids)
+
+    def _computed(self, configs: list[RunConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Train what is missing and allowed of some runs, note those that are finished, and load them."""
+        wait = experiments.remaining_seconds(configs, self.scale)
+        forced = self.parameters.force and configs
+        if forced or (wait and (self.parameters.train or wait <= PATIENCE_SECONDS)):
+            self._train(configs)
+        found = [run for config in configs if (run := experiments.find(config)) is not None]
+        self.runs = [*self.runs, *found]
+        if len(found) < len(configs):
+            left = duration(experiments.remaining_seconds(configs, self.scale))
+            print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
+        return experiments.load_runs(configs)
+
+    def _train(self, configs: list[RunConfig]) -> None:
         """Train with one line of output that is updated in place, and cleared at the end."""
         line = display(Markdown("training …"), display_id=True)
 
         def tick() -> None:
-            line.update(Markdown(f"training … {summary_text(self.configs, self.scale)}"))
+            line.update(Markdown(f"training … {summary_text(configs, self.scale)}"))
 
         options = {"force": self.parameters.force, "device": self.parameters.device}
-        experiments.run_all(self.configs, self.scale, tick=tick, **options)
+        experiments.run_all(configs, self.scale, tick=tick, **options)
         line.update(Markdown(""))
 
     def measure(
