@@ -1,5 +1,6 @@
 """The report as files: what it says, what it hides, that it needs nothing from outside and survives a failed build."""
 
+import json
 import logging
 import re
 from itertools import pairwise
@@ -13,7 +14,7 @@ from gbnlib.analysis import VERDICTS
 from gbnlib.errors import UsageError
 from gbnlib.report import build
 from gbnlib.report.site.api import OutsideDocstrings
-from gbnlib.report.site.contents import Item
+from gbnlib.report.site.contents import Item, read_contents
 from gbnlib.report.site.notebooks import as_page
 
 CSS_URL = re.compile(r"@import\s+(?:url\()?['\"]?([^'\")\s;]+)|url\(\s*['\"]?([^'\")]+)")
@@ -174,6 +175,20 @@ def luminance(colour: str) -> float:
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"nothing to report.*make reproduce SCALE=desk"):
         build.build_report(tmp_path, "desk")
+
+
+def test_exhibits_come_in_the_order_of_the_notebook(tmp_path):
+    """So that the picture of an item is of its first network, whatever the names."""
+    write = {"b": 1, "a": 2, "c": 0}
+    for name, position in write.items():
+        for folder in ("figures", "tables"):
+            path = tmp_path / "quick" / folder / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"name": name, "item": "x"} | ({"position": position} if position else {})))
+    (tmp_path / "quick" / "items").mkdir()
+    (tmp_path / "quick" / "items" / "x.json").write_text('{"item": "x"}')
+    (item,) = read_contents(tmp_path / "quick").items
+    assert [exhibit.name for exhibit in item.figures] == [table.name for table in item.tables] == ["c", "b", "a"]
 
 
 def test_an_unreadable_record_is_named(tmp_path):
