@@ -242,6 +242,21 @@ def test_only_the_markup_of_docstrings_is_let_pass(location, counts):
     assert OutsideDocstrings().filter(record) is counts
 
 
+def test_each_picture_of_a_cell_has_its_own_words():
+    table = {"output_type": "display_data", "data": {"text/plain": "a table"}, "metadata": {}}
+    pictures = [
+        {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
+        for alt in ("of F1", "of ResNet44")
+    ]
+    outputs = [table, pictures[0], table, pictures[1], table]
+    cell = {"cell_type": "code", "source": "x", "metadata": {}, "outputs": outputs}
+    _, first, second = as_page({"cells": [cell]}, Item("x", title="X"), "note")["cells"]
+    assert first["outputs"] == outputs[:3] and second["outputs"] == outputs[3:]
+    assert [each["metadata"]["mystnb"]["image"]["alt"] for each in (first, second)] == ["of F1", "of ResNet44"]
+    assert first["metadata"]["tags"] == ["hide-input"] and second["metadata"]["tags"] == ["remove-input"]
+    assert second["source"]  # MyST-NB leaves out a cell without any
+
+
 def test_a_notebook_without_a_heading_gets_the_title_of_its_item():
     cell = {"cell_type": "code", "source": "x", "metadata": {}, "outputs": []}
     cleared = {"output_type": "display_data", "data": {"text/markdown": "", "text/plain": "<Markdown>"}, "metadata": {}}
