@@ -2,6 +2,7 @@
 
 from gbnlib.experiments import measurements
 from gbnlib.experiments.config import ENGINE, RunConfig
+from gbnlib.experiments.initial import initial_norms
 from gbnlib.experiments.measurements import measure
 from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
 from gbnlib.experiments.planning import (
@@ -28,6 +29,7 @@ __all__ = [
     "estimated_seconds",
     "find",
     "folder",
+    "initial_norms",
     "is_done",
     "items_at",
     "jobs_on",

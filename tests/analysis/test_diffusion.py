@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbnlib import analysis
+from gbnlib import analysis, experiments
 from gbnlib.analysis import diffusion
 from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 
@@ -114,6 +114,9 @@ def test_the_table_of_laws_has_a_row_a_batch_size() -> None:
     table = diffusion.compare_laws(curves(APART), "weights").set_index("batch size")
     assert table.loc[[32, 64, 320], "b"].tolist() == pytest.approx([1, 0.7, 0.4], abs=0.02)
     assert table.loc[32, "updates"] == "3–100" and table.loc[32, "lead of the logarithm"].startswith("+")
+    norms = [experiments.initial_norms("f1", "digits", seed)["weights"] for seed in range(3)]
+    assert table["‖w₀‖"].tolist() == pytest.approx([np.mean(norms)] * 3)
+    assert list(table.columns).index("‖w₀‖") == list(table.columns).index("A") + 1
 
 
 @pytest.mark.parametrize(
