@@ -134,6 +134,8 @@ def test_a_job_asks_for_what_its_protocol_row_says(tmp_path: Path) -> None:
     longest = max(configs, key=lambda run: experiments.estimated_seconds(configs[run], "paper"))
     assert configs[longest].network == "alexnet"
     assert "gpu=4," in by_run[longest] and "runtime=1440," in by_run[longest] and "mem_mb=65536," in by_run[longest]
-    assert f"exec torchrun --standalone --nproc-per-node 4 -m gbnlib run --scale paper --only {longest}" in by_run[longest]
+    assert (
+        f"exec torchrun --standalone --nproc-per-node 4 -m gbnlib run --scale paper --only {longest}" in by_run[longest]
+    )
     short = next(run for run in configs if configs[run].network == "f1")
     assert "gpu=1," in by_run[short] and f"exec python -m gbnlib run --scale paper --only {short}" in by_run[short]

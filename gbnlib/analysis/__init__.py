@@ -1,5 +1,6 @@
 """From tidy frames to statistics and verdicts."""
 
+from gbnlib.analysis.ablations import compare_ablations
 from gbnlib.analysis.judges import VERDICTS
 from gbnlib.analysis.outcomes import (
     accuracies,
@@ -38,6 +39,7 @@ __all__ = [
     "Verdict",
     "accuracies",
     "bootstrap",
+    "compare_ablations",
     "compare_figure1",
     "compare_with_paper",
     "completed",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from gbnlib import paper
+from gbnlib import experiments, paper
 from gbnlib.analysis import stats
 
 #: Whose distance: columns of the frames, in words.
@@ -140,23 +140,34 @@ def logarithm_lead(curve: pd.DataFrame, which: str, last: int = 0) -> float:
 
 
 def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFrame:
-    """The fits at one rate, one row a batch size: means of parameters over seeds, and how far the logarithm leads."""
+    """The fits at one rate, one row a batch size: means over seeds, and how far the logarithm leads.
+
+    Beside A of the saturation stands ‖w₀‖, the norm of the same weights at the start.
+    """
     rows = []
     for batch_size, runs in panel(curves, "before").groupby("batch_size"):
         each = [curve for _, curve in runs.groupby("seed")]
         fits = [found for curve in each if (found := fit_laws(curve, which, last))]
         if fits:
             inside = fitted_range(each[0], last)["update"]
-            rows.append({"batch size": batch_size, "updates": f"{inside.min()}–{inside.max()}", **_means(fits)})
+            means = _means(fits, np.mean([_initial_norm(curve, which) for curve in each]))
+            rows.append({"batch size": batch_size, "updates": f"{inside.min()}–{inside.max()}", **means})
             leads = [logarithm_lead(curve, which, last) for curve in each]
             rows[-1]["lead of the logarithm"] = stats.mean(leads, paper.confidence()).text(digits=1, sign=True)
     return pd.DataFrame(rows)
 
 
-def _means(fits: list[dict[str, Fit]]) -> dict[str, float]:
-    """Means over seeds of the parameters that matter, and of R² of each law."""
+def _initial_norm(curve: pd.DataFrame, which: str) -> float:
+    """‖w₀‖ of the run of a curve."""
+    row = curve.iloc[0]
+    return experiments.initial_norms(row.network, row.dataset, int(row.seed))[which]
+
+
+def _means(fits: list[dict[str, Fit]], initial_norm: float) -> dict[str, float]:
+    """Means over seeds of the parameters that matter, beside the initial norm, and of R² of each law."""
     named = {"b": ("logarithm", 1), "p": ("power", 1), "A": ("saturation", 0)}
     means = {name: np.mean([found[law].parameters[i] for found in fits]) for name, (law, i) in named.items()}
+    means["‖w₀‖"] = initial_norm
     return means | {f"R² {law}": np.mean([found[law].r2 for found in fits]) for law in LAWS}
 
 

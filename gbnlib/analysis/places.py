@@ -21,12 +21,16 @@ _ADDED = ("place", "high_rate")
 
 
 def with_places(history: pd.DataFrame) -> pd.DataFrame:
-    """The history of finished runs with `place`, and with `high_rate`, the place where a run's first rate ends."""
+    """The history of finished runs with `place`, and with `high_rate`, the place where a run's first rate ends.
+
+    A network without its small batch, in whose epochs places are counted, is left out.
+    """
     if history.empty or "SB" not in set(history.method):
-        return pd.DataFrame(columns=["run", "method", "batch_size", "seed", "update", *_ADDED, "validation_error"])
-    small = history[history.method == "SB"].batch_size.iloc[0]
-    found = history[history.status == "finished"]
-    found = found.assign(place=found.epoch * small / found.batch_size)
+        columns = ["run", "network", "method", "batch_size", "seed", "update", *_ADDED, "validation_error"]
+        return pd.DataFrame(columns=columns)
+    small = history[history.method == "SB"].groupby("network").batch_size.first()
+    found = history[(history.status == "finished") & history.network.isin(small.index)]
+    found = found.assign(place=found.epoch * found.network.map(small) / found.batch_size)
     at_first = found[found.lr == found.groupby("run").lr.transform("first")]
     return found.assign(high_rate=found.run.map(at_first.groupby("run").place.max()))
 

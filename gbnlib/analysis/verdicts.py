@@ -151,14 +151,22 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     places = _join(sorted({verdict.where for verdict in tested}))
     sentences = [f"Tested at scale {tested[0].scale}: {_listed({each.claim for each in tested})}, with {places}."]
     for kind in VERDICTS[:-1]:
-        claims = [each for each in tested if each.verdict == kind]
+        claims = dict.fromkeys(each.claim for each in tested if each.verdict == kind)
         if claims:
-            told = _join([f"{each.claim} ({each.statement[0].lower()}{each.statement[1:]})" for each in claims])
+            told = _join([_told(kind, [each for each in tested if each.claim == claim]) for claim in claims])
             sentences.append(f"**{kind.capitalize()}**: {told}.")
     untested = {verdict.claim for verdict in verdicts} - {verdict.claim for verdict in tested}
     if untested:
         sentences.append(f"Not tested at this scale: {_listed(untested)}.")
     return " ".join(sentences)
+
+
+def _told(kind: str, verdicts: Sequence[Verdict]) -> str:
+    """A claim in words, with the places of this kind of verdict where the claim was judged in several."""
+    first = verdicts[0]
+    statement = f"{first.statement[0].lower()}{first.statement[1:]}"
+    where = f"; {_join([each.where for each in verdicts if each.verdict == kind])}" if len(verdicts) > 1 else ""
+    return f"{first.claim} ({statement}{where})"
 
 
 def _listed(claims: Iterable[str]) -> str:

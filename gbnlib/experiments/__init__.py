@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from gbnlib.experiments import measurements
 from gbnlib.experiments.config import ENGINE, RunConfig
+from gbnlib.experiments.initial import initial_norms
 from gbnlib.experiments.measurements import measure
 from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
 from gbnlib.experiments.planning import (
     ITEMS,
+    ablations,
     estimated_seconds,
     items_at,
     own_config,
@@ -27,10 +29,12 @@ __all__ = [
     "ITEMS",
     "Run",
     "RunConfig",
+    "ablations",
     "describe",
     "estimated_seconds",
     "find",
     "folder",
+    "initial_norms",
     "is_done",
     "items_at",
     "jobs_on",

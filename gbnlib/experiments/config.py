@@ -43,6 +43,7 @@ class RunConfig(BaseModel):
     noise : σ of multiplicative noise z ~ N(1, σ²) on each sample's gradient.
     remainder : the last ghost of a batch, "own", "error" or "official" (as many ghosts as in a full batch).
     running : running statistics, "sequential" or "mean".
+    evaluation : what an evaluation normalises by, "running" statistics or ones "recomputed" for it.
     precision : "fp32" or "bf16".
     seed : decides initial weights, order, augmentation and noise.
     """
@@ -65,6 +66,7 @@ class RunConfig(BaseModel):
     noise: NonNegativeFloat = 0.0
     remainder: Literal["own", "error", "official"] = "own"
     running: Literal["sequential", "mean"] = "sequential"
+    evaluation: Literal["running", "recomputed"] = "running"
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: NonNegativeInt = 0
 

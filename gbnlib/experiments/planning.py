@@ -11,7 +11,7 @@ from gbnlib.experiments.costs import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
-ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "table2", "appendix_a")
+ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "ablations", "table2", "appendix_a")
 
 #: The methods of Table 1, and the large batch with multiplicative noise on the gradients.
 METHODS = (*paper.METHODS, "LB+noise")
@@ -19,6 +19,8 @@ METHODS = (*paper.METHODS, "LB+noise")
 
 def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     """The runs of an item at a scale, small batch first, seed by seed within a method.
+
+    "ablations" are runs of Table 1 with one choice of the protocol changed; see `ablations`.
 
     Parameters
     ----------
@@ -32,14 +34,38 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     """
     if seeds < 0:
         raise UsageError(f"seeds is {seeds}; it is a count, 1 or more, or 0 for what the scale says.")
+    if item == "ablations":
+        return [config for runs in ablations(scale, seeds).values() for config in runs]
     settings = _item_settings(item, scale)
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
         count = seeds or settings.get("seeds") or row.seeds or paper.scale(scale).seeds
         configs += [method_config(row, method, seed, batch_size) for seed in range(count)]
     small = [config for config in configs if config.method == "SB"]
-    configs += [with_high_rate(config, epochs) for epochs in settings.get("high_rate_epochs", ()) for config in small]
+    for network, lengths in settings.get("high_rate_epochs", {}).items():
+        own = [config for config in small if config.network == network]
+        configs += [with_high_rate(config, epochs) for epochs in lengths for config in own]
     return list(dict.fromkeys(configs))
+
+
+def ablations(scale: str, seeds: int = 0) -> dict[tuple[str, str, str], list[RunConfig]]:
+    """The runs with one choice of the protocol changed, by (network, name of the ablation, method), seed by seed."""
+    settings = _item_settings("ablations", scale)
+    count = seeds or settings.get("seeds") or paper.scale(scale).seeds
+    return {
+        (network, ablation.name, method): [
+            _changed(method_config(paper.protocol(network, scale), method, seed), ablation) for seed in range(count)
+        ]
+        for network in settings.get("networks", ())
+        for ablation in paper.ablations(network)
+        if ablation.name in settings.get("names", (ablation.name,))
+        for method in ablation.methods
+    }
+
+
+def _changed(config: RunConfig, ablation: paper.Ablation) -> RunConfig:
+    """A run with what an ablation changes."""
+    return RunConfig(**{**dict(config), **ablation.changes})
 
 
 def plan_scale(scale: str, seeds: int = 0) -> list[RunConfig]:
@@ -61,27 +87,26 @@ def _item_settings(item: str, scale: str) -> dict:
 
 def _cells(item: str, scale: str, settings: dict) -> list[tuple[paper.Protocol, str, int]]:
     """What an item trains: protocol, method and batch size of each cell; 0 is the row's own batch size."""
-    if not settings:
-        return []
     if item in _FIGURES:
-        row = paper.protocol(settings["network"], scale)
-        return [(row, method, size) for method, size in _FIGURES[item](settings)]
-    rows = [paper.protocol(network, scale) for network in settings["networks"]]
+        shown = settings.get("batch_sizes", {}).items()
+        cells = [(paper.protocol(network, scale), cell) for network, sizes in shown for cell in _FIGURES[item](sizes)]
+        return [(row, method, size) for row, (method, size) in cells]
+    rows = [paper.protocol(network, scale) for network in settings.get("networks", ())]
     methods = settings.get("methods", paper.METHODS)
     return [(row, method, size) for row in rows for method in methods for size in row.batches.get(method, (0,))]
 
 
-def _over_batches(methods: tuple[str, ...]) -> Callable[[dict], list[tuple[str, int]]]:
+def _over_batches(methods: tuple[str, ...]) -> Callable[[list[int]], list[tuple[str, int]]]:
     """Each method at each batch size of a figure."""
-    return lambda settings: [(method, size) for method in methods for size in settings["batch_sizes"]]
+    return lambda sizes: [(method, size) for method in methods for size in sizes]
 
 
-def _adapted(settings: dict) -> list[tuple[str, int]]:
+def _adapted(sizes: list[int]) -> list[tuple[str, int]]:
     """The small batch, and regime adaptation at each batch size of a figure."""
-    return [("SB", 0), *(("LB+LR+GBN+RA", size) for size in settings["batch_sizes"])]
+    return [("SB", 0), *(("LB+LR+GBN+RA", size) for size in sizes)]
 
 
-_FIGURES: dict[str, Callable[[dict], list[tuple[str, int]]]] = {
+_FIGURES: dict[str, Callable[[list[int]], list[tuple[str, int]]]] = {
     "figure1": _over_batches(("LB",)),
     "figure2": _over_batches(("LB", "LB+LR+GBN")),
     "figure3": _adapted,
@@ -111,7 +136,7 @@ def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int =
         augment=row.augment,
         clip_norm=row.clip_norm,
         noise=sqrt(size / row.small_batch - 1) if "noise" in method else 0.0,
-        precision=row.precision,
+        precision="bf16" if method in row.bf16 else "fp32",
         seed=seed,
     )
 
@@ -166,4 +191,5 @@ def estimated_seconds(config: RunConfig, scale: str) -> float:
     """Seconds of a run that has its threads to itself, from the speed that the scale states."""
     speed = paper.protocol(config.network, scale).speed
     operations = 2.0 * (training_multiply_adds(config) + evaluation_multiply_adds(config))
-    return operations / (speed.gflops * 1e9) + updates(config) * speed.update_ms / 1e3
+    rate = 1e9 * speed.gflops * (speed.bf16 if config.precision == "bf16" else 1.0)
+    return operations / rate + updates(config) * speed.update_ms / 1e3

@@ -14,7 +14,8 @@ from gbnlib import data, files
 from gbnlib.errors import UsageError
 from gbnlib.experiments import provenance, store
 from gbnlib.experiments.config import RunConfig
-from gbnlib.nn import build_network, convert_ghost_batchnorm
+from gbnlib.experiments.initial import initial_network
+from gbnlib.nn import convert_ghost_batchnorm
 from gbnlib.training import (
     DistanceProbe,
     Execution,
@@ -164,6 +165,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
         evaluate_every=config.evaluate_every,
         clip_norm=config.clip_norm,
         noise=config.noise,
+        recompute_statistics=config.evaluation == "recomputed",
         precision=config.precision,
         shares=_shares(config, options, processes, model, dataset.card),
         processes=processes,
@@ -173,8 +175,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
 
 def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:
     """The network with its initial weights."""
-    torch.manual_seed(config.seed)
-    model = build_network(config.network, card.classes, card.channels, card.image_size)
+    model = initial_network(config.network, card, config.seed)
     if not config.ghost_size:
         return model
     remainder = "own" if config.remainder == "official" else config.remainder

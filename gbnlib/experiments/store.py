@@ -124,9 +124,7 @@ def _older_reference(config: RunConfig) -> Path | None:
     changed = root.stat().st_mtime_ns if root.is_dir() else 0
     for name in _reference_families(root, changed).get(config.family, ()):
         done = root / name / "done.json"
-        if done.is_file() and files.read_json(done.with_name("config.json"))["config"] == config.model_dump(
-            mode="json"
-        ):
+        if done.is_file() and RunConfig(**files.read_json(done.with_name("config.json"))["config"]) == config:
             return done
     return None
 

@@ -17,17 +17,22 @@ class _Frozen(BaseModel):
 
 
 class Speed(_Frozen):
-    """What estimates rest on: 10⁹ floating-point operations a second, and milliseconds an update besides."""
+    """What estimates rest on: 10⁹ floating-point operations a second, and milliseconds an update besides.
+
+    `bf16` is how many times as many operations bfloat16 autocast makes.
+    """
 
     gflops: PositiveFloat
     update_ms: PositiveFloat
+    bf16: PositiveFloat = 1.0
 
 
 class Protocol(_Frozen):
     """The protocol of one network, as the paper has it or as a scale reduces it.
 
     `batches` names the batch sizes of methods that are not run at `large_batch` alone; `seeds` is 0 where the scale
-    decides. A run takes `devices` GPUs at a scale for GPUs, `threads` for each, and `ram_gb` of memory besides theirs.
+    decides; `bf16` names the methods that train under bfloat16 autocast. A run takes `devices` GPUs at a scale for
+    GPUs, `threads` for each, and `ram_gb` of memory besides theirs.
     """
 
     network: str
@@ -45,7 +50,7 @@ class Protocol(_Frozen):
     batches: dict[str, tuple[PositiveInt, ...]] = {}
     train_size: NonNegativeInt = 0
     seeds: NonNegativeInt = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    bf16: tuple[str, ...] = ()
     threads: PositiveInt = 1
     devices: PositiveInt = 1
     ram_gb: PositiveInt = 4
@@ -78,6 +83,16 @@ class Claim(_Frozen):
     criterion: str = ""
     effect: str = ""
     margin: float = 0.0
+
+
+class Ablation(_Frozen):
+    """One choice of the protocol changed, for some methods: the fields of a run config that it replaces, and why."""
+
+    name: str
+    label: str
+    why: str
+    methods: tuple[str, ...]
+    changes: dict[str, Any]
 
 
 @cache
@@ -126,6 +141,11 @@ def paper_epochs(network: str) -> int:
 def published(item: str) -> dict[str, Any]:
     """The paper's numbers of an item ("table1", "figure1" …), or its title data ("paper")."""
     return _read("published")[item]
+
+
+def ablations(network: str) -> list[Ablation]:
+    """What could explain a method's shortfall with a network; empty where nothing is to be tried."""
+    return [Ablation(name=name, **entry) for name, entry in _read("ablations").get(network, {}).items()]
 
 
 def measurement(name: str, scale_name: str) -> tuple[dict[str, Any], float]:

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from gbnlib import analysis, paper
 from gbnlib.analysis import diffusion
-from gbnlib.report.plots import batch_style, mean_curve, run_marks, say_empty
+from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_curve, run_marks, say_empty
 
 _LAW_LINES = {"logarithm": "-", "power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
 _PANEL_LABELS = {"before": "one rate for all", "after": "√ rate and GBN"}
@@ -27,7 +27,7 @@ def panels(curves: pd.DataFrame, which: str, axes: Sequence[Axes], *, xscale: st
         for batch_size, runs in part.groupby("batch_size") if len(part) else ():
             style = batch_style(batch_size) | {"markevery": max(1, runs["update"].nunique() // 12)}
             mean_curve(runs, "update", which, style, f"{batch_size}", ax)
-        if which == "first" and same_network(curves):
+        if which == "first" and is_the_papers(curves, "figure2"):
             paper_points(name, ax=ax)
         ax.legend(title="batch size", fontsize="small", ncols=2) if len(part) else say_empty(ax)
         ax.set(xlabel="updates", ylabel=f"‖w(t) − w(0)‖, {diffusion.QUANTITIES[which]}")
@@ -43,11 +43,6 @@ def log_updates(ax: Axes) -> None:
     ax.xaxis.set_major_locator(LogLocator(subs=steps))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def same_network(curves: pd.DataFrame) -> bool:
-    """Whether the curves are of the network that the paper's are of."""
-    return len(curves) > 0 and set(curves.network) == {paper.published("figure2")["network"]}
 
 
 def paper_points(name: str, *, ax: Axes | None = None) -> Axes:
@@ -75,7 +70,7 @@ def laws(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
         ax.plot([], [], linestyle=dashes, color=color, label=diffusion.LAWS[law].formula)
     ax.set(ylabel=f"distance − law, {diffusion.QUANTITIES[which]}")
     log_updates(ax)
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small") if len(small) else say_empty(ax)
     return ax
 
 
@@ -83,7 +78,7 @@ def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
     """Distance at the end of the high-rate phase against batch size, before and after: runs, means, t intervals."""
     ax = ax or plt.subplots()[1]
     for color, name in zip(sns.color_palette("colorblind"), diffusion.PANELS, strict=False):
-        table = diffusion.distances_at(diffusion.panel(curves, name), which) if len(curves) else curves
+        table = diffusion.distances_at(diffusion.panel(curves, name), which)
         marker, offset = _PANEL_MARKERS[name], 1 if name == "before" else 1.07
         for size in table:
             values = table[size].dropna()
@@ -92,17 +87,10 @@ def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
                 found = analysis.mean(values, paper.confidence())
                 ax.errorbar(size * offset, found.estimate, yerr=found.half_width, fmt=marker, color=color, capsize=4)
         ax.plot([], [], marker, color=color, label=_PANEL_LABELS[name])
-    _batch_axis(ax, sorted(curves.batch_size.unique()) if len(curves) else [])
+    batch_axis(ax, sorted(curves.batch_size.unique()) if len(curves) else [])
     ax.set(ylabel=f"end distance, {diffusion.QUANTITIES[which]}", ylim=(0, None))
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small") if len(curves) else say_empty(ax)
     return ax
-
-
-def _batch_axis(ax: Axes, sizes: list[int]) -> None:
-    """A logarithmic axis of batch sizes."""
-    ax.set_xscale("log", base=2)
-    ax.set_xticks(sizes, [str(size) for size in sizes])
-    ax.set(xlabel="batch size (log scale)")
 
 
 def spread(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from gbnlib import experiments
 from gbnlib.errors import unknown
 
 
 @dataclass(frozen=True)
 class Item:
-    """An item: its notebook (file name without ending), what the paper has, claims it bears on, its limits."""
+    """An item: its notebook (file name without ending), what the paper has, claims it bears on, its limits.
+
+    `runs` names what is planned for it.
+    """
 
     name: str
     notebook: str
@@ -18,16 +22,21 @@ class Item:
     finding: str
     claims: tuple[str, ...]
     limits: tuple[str, ...]
+    runs: tuple[str, ...]
 
 
 @cache
 def items() -> dict[str, Item]:
     """All items by name, in reading order."""
     text = resources.files("gbnlib.report").joinpath("items.toml").read_text(encoding="utf-8")
-    return {
-        name: Item(name=name, **{**entry, "claims": tuple(entry["claims"]), "limits": tuple(entry["limits"])})
-        for name, entry in tomllib.loads(text).items()
-    }
+    return {name: _item(name, entry) for name, entry in tomllib.loads(text).items()}
+
+
+def _item(name: str, entry: dict) -> Item:
+    """An item from its table; unless it says otherwise, its runs are those planned under its own name."""
+    entry = {"runs": [name] if name in experiments.ITEMS else [], **entry}
+    lists = {key: tuple(entry[key]) for key in ("claims", "limits", "runs")}
+    return Item(name=name, **{**entry, **lists})
 
 
 def get_item(name: str) -> Item:

@@ -1,9 +1,10 @@
 """What every notebook does the same way: check parameters, get runs, save what it shows, say where it comes from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -16,6 +17,7 @@ from gbnlib.report import plots
 from gbnlib.report.items import Item, get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
 from gbnlib.report.parameters import Parameters, read_parameters
+from gbnlib.report.shown import Shown
 from gbnlib.report.wording import cell, tally, verdict_card
 
 #: Missing runs and measurements that take longer than this are made only when the parameter `train` says so.
@@ -46,11 +48,18 @@ class Notebook:
     configs: list[RunConfig]
     runs: list[experiments.Run] = field(default_factory=list)
     measured: dict[str, measurements.Measurement | None] = field(default_factory=dict)
+    exhibits: int = 0
 
     @property
     def scale(self) -> str:
         """Name of the scale."""
         return self.parameters.scale
+
+    def networks(self, frame: pd.DataFrame) -> Iterator[tuple[Shown, pd.DataFrame]]:
+        """The planned networks in their order, each with its rows of a tidy frame."""
+        for position, network in enumerate(dict.fromkeys(config.network for config in self.configs)):
+            shown = Shown(network, self.scale, first=position == 0)
+            yield shown, shown.rows(frame)
 
     def show_plan(self) -> None:
         """Show scale, data and planned runs."""
@@ -80,7 +89,7 @@ class Notebook:
 
     def _show(self, table: pd.DataFrame, caption: str) -> None:
         """Show a table, as HTML and as text, with ids that do not change from one execution to the next."""
-        style = table.style.hide(axis="index").set_caption(caption).set_uuid(caption[:12].replace(" ", "-"))
+        style = table.style.hide(axis="index").set_caption(caption).set_uuid(f"{crc32(caption.encode()):08x}")
         display({"text/html": style.to_html(), "text/plain": table.to_string(index=False)}, raw=True)
 
     def compute(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -88,25 +97,43 @@ class Notebook:
 
         Missing runs that would take longer than `PATIENCE_SECONDS` are trained only when `train` is true.
         """
-        wait = experiments.remaining_seconds(self.configs, self.scale)
-        forced = self.parameters.force and self.configs
-        if forced or (wait and (self.parameters.train or wait <= PATIENCE_SECONDS)):
-            self._train()
-        self.runs = [run for config in self.configs if (run := experiments.find(config)) is not None]
-        if len(self.runs) < len(self.configs):
-            left = duration(experiments.remaining_seconds(self.configs, self.scale))
-            print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
-        return experiments.load_runs(self.configs)
+        self.runs = []
+        return self._computed(self.configs)
 
-    def _train(self) -> None:
+    def ablations(self, history: pd.DataFrame) -> pd.DataFrame:
+        """What one changed choice of the protocol does to the runs of `history`; trains under the rule of `compute`.
+
+        The table of `analysis.compare_ablations`; empty where the scale has no ablations or none is finished.
+        """
+        groups = experiments.ablations(self.scale, self.parameters.seeds)
+        configs = [config for runs in groups.values() for config in runs]
+        self.configs = [*self.configs, *configs]
+        changed, _ = self._computed(configs)
+        ids = {key: [config.id for config in runs] for key, runs in groups.items()}
+        return analysis.compare_ablations(history, changed, ids)
+
+    def _computed(self, configs: list[RunConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Train what is missing and allowed of some runs, note those that are finished, and load them."""
+        wait = experiments.remaining_seconds(configs, self.scale)
+        forced = self.parameters.force and configs
+        if forced or (wait and (self.parameters.train or wait <= PATIENCE_SECONDS)):
+            self._train(configs)
+        found = [run for config in configs if (run := experiments.find(config)) is not None]
+        self.runs = [*self.runs, *found]
+        if len(found) < len(configs):
+            left = duration(experiments.remaining_seconds(configs, self.scale))
+            print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
+        return experiments.load_runs(configs)
+
+    def _train(self, configs: list[RunConfig]) -> None:
         """Train with one line of output that is updated in place, and cleared at the end."""
         line = display(Markdown("training …"), display_id=True)
 
         def tick() -> None:
-            line.update(Markdown(f"training … {summary_text(self.configs, self.scale)}"))
+            line.update(Markdown(f"training … {summary_text(configs, self.scale)}"))
 
         options = {"force": self.parameters.force, "device": self.parameters.device}
-        experiments.run_all(self.configs, self.scale, tick=tick, **options)
+        experiments.run_all(configs, self.scale, tick=tick, **options)
         line.update(Markdown(""))
 
     def measure(
@@ -151,39 +178,62 @@ class Notebook:
         assert len(history) == 0 or history.run.nunique() == len(self.runs)
         assert not history.duplicated(["run", "update"]).any() if len(history) else True
 
-    def save_figure(self, figure: Figure, name: str, caption: str, alt: str) -> None:
-        """Save a figure as PNG and SVG with its caption and alt text, and show it."""
+    def save_figure(self, figure: Figure, name: str, caption: str, alt: str, *, network: Shown | None = None) -> None:
+        """Save a figure as PNG and SVG with its caption and alt text, and show it.
+
+        `network` heads figure, caption and alt text, where the figure is of one network.
+        """
+        if network:
+            figure.suptitle(f"{network}")
+            caption, alt = network.words(caption), network.words(alt)
         folder = files.make_folder(self._folder("figures"))
         for ending in ("png", "svg"):
             with files.atomic(folder / f"{name}.{ending}") as path:
                 figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
-        described = {"name": name, "item": self.item.name, "caption": caption, "alt": alt}
-        files.write_json(folder / f"{name}.json", described)
+        self._describe(folder, name, caption=caption, alt=alt)
         plt.close(figure)
         display(figure, metadata={"image/png": {"alt": alt}})
         display(Markdown(f"*{caption}*"))
 
     def save_table(
-        self, table: pd.DataFrame, name: str, caption: str, *, layout: pd.DataFrame | None = None, digits: int = 2
+        self,
+        table: pd.DataFrame,
+        name: str,
+        caption: str,
+        *,
+        layout: pd.DataFrame | None = None,
+        digits: int = 2,
+        network: Shown | None = None,
     ) -> None:
         """Save a table as CSV (full precision) and Markdown (rounded) with its caption, and show it.
 
-        `layout` is the same table laid out for reading, where that differs from the tidy one that the CSV holds.
+        `layout` is the same table laid out for reading, where that differs from the tidy one that the CSV holds;
+        `network` heads the caption, where the table is of one network. An empty table is said to be empty.
         """
+        caption = network.words(caption) if network else caption
+        if table.empty:
+            self.say(f"*{caption}* Empty: too few runs or points.")
+            return
         folder = files.make_folder(self._folder("tables"))
         shown = (table if layout is None else layout).map(partial(cell, digits=digits))
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
         files.write_text(folder / f"{name}.md", shown.to_markdown(index=False, disable_numparse=True) + "\n")
-        files.write_json(folder / f"{name}.json", {"name": name, "item": self.item.name, "caption": caption})
+        self._describe(folder, name, caption=caption)
         self._show(shown, caption)
+
+    def _describe(self, folder: Path, name: str, **words: str) -> None:
+        """Write the words of a figure or table beside it, with its place among those of the notebook."""
+        self.exhibits += 1
+        described = {"name": name, "item": self.item.name, "position": self.exhibits, **words}
+        files.write_json(folder / f"{name}.json", described)
 
     def verdict(self, history: pd.DataFrame, others: Sequence[analysis.Verdict] = ()) -> None:
         """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards."""
         verdicts = [
-            analysis.judge(claim, history, item=self.item.name, scale=self.scale, network=network)
+            analysis.judge(claim, history, item=self.item.name, scale=self.scale, network=network.id)
             for claim in self.item.claims
             if claim not in {other.claim for other in others}
-            for network in dict.fromkeys(config.network for config in self.configs)
+            for network, _ in self.networks(history)
         ]
         self.show_verdicts([*verdicts, *others])
 

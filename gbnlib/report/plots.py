@@ -94,35 +94,53 @@ def mean_curve(runs: pd.DataFrame, x: str, y: str, style: dict, label: str, ax: 
 
 
 def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Final validation error against batch size: every run, means with t intervals, and the paper's points.
+    """Final validation error of one network against batch size: every run, and means with t intervals.
 
-    Returns the axes; the paper's curve is of another network and data set, and is labelled so.
+    Returns the axes; they have the paper's curve too where the network is the paper's own.
     """
     ax = ax or plt.subplots()[1]
-    published = paper.published("figure1")
-    label = f"paper: {published['label']}, {published['dataset_label']} (digitised)"
-    ax.plot(published["batch_sizes"], published["validation_error"], "x--", color="0.45", label=label)
     table = analysis.outcomes(history)
+    sizes = set(table.batch_size)
+    if is_the_papers(table, "figure1"):
+        sizes |= set(_paper_errors(ax))
     for batch_size, runs in table.groupby("batch_size"):
         style = batch_style(batch_size) | {"linestyle": ""}
         ax.plot(runs.batch_size, runs.final_error, **run_marks(len(runs)), **style)
         _with_bar(ax, batch_size, analysis.mean(runs.final_error.dropna(), paper.confidence()), style)
-    ax.set_xscale("log", base=2)
-    sizes = sorted({*published["batch_sizes"], *table.batch_size})
-    ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
-    ax.set(xlabel="batch size (log scale)", ylabel="final validation error (%)")
+    batch_axis(ax, sorted(sizes))
+    ax.set(ylabel="final validation error (%)")
     ax.plot([], [], "o", color="0.2", label="here")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2) if len(table) else say_empty(ax)
     return ax
 
 
-def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, network: str, *, ax: Axes | None = None) -> Axes:
+def is_the_papers(frame: pd.DataFrame, item: str) -> bool:
+    """Whether a frame is of the network that the paper's figure is of."""
+    return len(frame) > 0 and set(frame.network) == {paper.published(item)["network"]}
+
+
+def _paper_errors(ax: Axes) -> list[int]:
+    """Draw the paper's final errors by batch size; returns the batch sizes."""
+    published = paper.published("figure1")
+    label = f"paper: {published['label']}, {published['dataset_label']} (digitised)"
+    ax.plot(published["batch_sizes"], published["validation_error"], "x--", color="0.45", label=label)
+    return published["batch_sizes"]
+
+
+def batch_axis(ax: Axes, sizes: list[int]) -> None:
+    """A logarithmic axis of batch sizes."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
+    ax.set(xlabel="batch size (log scale)")
+
+
+def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *, ax: Axes | None = None) -> Axes:
     """Final accuracy of the five methods of one row: the paper's numbers, our runs, our means with t intervals.
 
-    `table` is what `analysis.compare_with_paper` gives, `network` the label of the row in it.
+    `table` is what `analysis.compare_with_paper` gives, `label` that of the row in it, `history` the row's runs alone.
     """
     ax = ax or plt.subplots()[1]
-    rows = table[table.network == network].reset_index(drop=True)
+    rows = table[table.network == label].reset_index(drop=True)
     runs = analysis.outcomes(history)
     ax.plot(rows.index, rows.paper, "x", color="0.35", markersize=9, label=f"paper ({rows.paper_data[0]})")
     for position, row in rows.iterrows():

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from gbnlib.training.devices import autocast
 from gbnlib.training.probes import DistanceProbe
 from gbnlib.training.processes import Processes
 from gbnlib.training.shares import Shares
-from gbnlib.training.statistics import RunningStatistics
+from gbnlib.training.statistics import RunningStatistics, recomputed_statistics
 
 HISTORY_COLUMNS = (
     "update",
@@ -31,6 +32,8 @@ HISTORY_COLUMNS = (
 )
 
 WATCH_SECONDS = 1.0
+#: Training samples, at least, from which statistics are recomputed for an evaluation.
+RECOMPUTED_SAMPLES = 20_000
 
 
 @dataclass
@@ -41,7 +44,9 @@ class Training:
     Training loss and error are running averages over the epoch that ends at the row, in training mode, as in the
     official code. `shares` says which samples of a batch this process takes, and in which micro-batches; the default
     takes all at once. `noise` is the standard deviation σ of multiplicative noise z ~ N(1, σ²) on each sample's loss.
-    `compiled` goes through the network in training in place of `model`, whose parameters it has.
+    With `recompute_statistics`, an evaluation normalises by statistics recomputed for it, over at least
+    `RECOMPUTED_SAMPLES` samples of the epoch that ends. `compiled` goes through the network in training in place of
+    `model`, whose parameters it has.
     """
 
     model: nn.Module
@@ -53,6 +58,7 @@ class Training:
     evaluate_every: int = 1
     clip_norm: float = 0.0
     noise: float = 0.0
+    recompute_statistics: bool = False
     precision: str = "fp32"
     shares: Shares | None = None
     processes: Processes = field(default_factory=Processes)
@@ -165,9 +171,20 @@ def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tenso
         training.processes.add_up([_gradient(parameter) for parameter in training.model.parameters()])
         training.processes.add_up([sums])
     if training.clip_norm:
-        nn.utils.clip_grad_norm_(training.model.parameters(), training.clip_norm)
+        _clip(list(training.model.parameters()), training.clip_norm)
     training.optimizer.step()
     return sums
+
+
+def _clip(parameters: list[nn.Parameter], limit: float) -> None:
+    """Scale gradients to the global L2 norm `limit` if theirs is longer.
+
+    A shorter one would be multiplied by one. On a CPU that pass over all gradients is saved; elsewhere looking at the
+    norm would wait for the device.
+    """
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if norm.device.type != "cpu" or not norm + 1e-6 <= limit:
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
 
 def _accumulate(
@@ -225,10 +242,25 @@ def _end_epoch(training: Training, epoch: int, report: Callable[[], None]) -> No
         training.status = "diverged"
     if diverged or epoch % training.evaluate_every == 0 or training.update == training.total_updates:
         lr = training.optimizer.param_groups[0]["lr"]
-        validation = evaluate(training.model, *training.validation, training.batches, training.precision)
+        with _evaluation_statistics(training, epoch):
+            validation = evaluate(training.model, *training.validation, training.batches, training.precision)
         row = [training.update, epoch, lr, loss / seen, 100 * wrong / seen, *validation]
         training.history.append(row)
         report()
+
+
+def _evaluation_statistics(training: Training, epoch: int) -> AbstractContextManager[None]:
+    """What an evaluation at the end of an epoch normalises by: the running statistics, or recomputed ones."""
+    if not training.recompute_statistics:
+        return nullcontext()
+    return recomputed_statistics(training.model, _some_images(training, epoch - 1))
+
+
+def _some_images(training: Training, epoch: int) -> Iterator[Tensor]:
+    """The first batches of an epoch, ghost by ghost, so that what comes of them does not depend on micro-batches."""
+    batches = training.batches
+    for images, _ in islice(batches.epoch(epoch), math.ceil(RECOMPUTED_SAMPLES / batches.batch_size)):
+        yield from images.split(training.shares.ghost_size or len(images))
 
 
 def evaluate(

@@ -22,6 +22,12 @@ def weight_tensors(model: nn.Module) -> list[Tensor]:
     return [module.weight for module in model.modules() if isinstance(module, layers)]
 
 
+def watched_tensors(model: nn.Module) -> tuple[list[Tensor], ...]:
+    """What distances are of, in the order of `DistanceProbe.quantities`."""
+    parameters = list(model.parameters())
+    return parameters[:1], weight_tensors(model), parameters
+
+
 class DistanceProbe:
     """Records ‖w_t − w_0‖ at log-spaced updates, for three choices of w.
 
@@ -29,12 +35,12 @@ class DistanceProbe:
     linear layers, `all` every parameter. Make it while the model still holds its initial weights.
     """
 
-    columns = ("update", "epoch", "first", "weights", "all")
+    quantities = ("first", "weights", "all")
+    columns = ("update", "epoch", *quantities)
 
     def __init__(self, model: nn.Module, total_updates: int, updates_per_epoch: int) -> None:
-        parameters = list(model.parameters())
-        self.groups = (parameters[:1], weight_tensors(model), parameters)
-        self.start = {id(tensor): tensor.detach().clone() for tensor in parameters}
+        self.groups = watched_tensors(model)
+        self.start = {id(tensor): tensor.detach().clone() for tensor in model.parameters()}
         self.updates = frozenset(log_spaced(total_updates))
         self.updates_per_epoch = updates_per_epoch
         self.rows: list[list[float]] = []

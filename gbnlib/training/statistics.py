@@ -1,11 +1,12 @@
-"""Running statistics of a batch that went through the network in parts, made those of one forward over all of it."""
+"""Running statistics: those of a batch that went forward in parts, and those recomputed for one evaluation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 
 from gbnlib.nn import compose_running_statistics
 from gbnlib.training.processes import Processes
@@ -45,3 +46,13 @@ class RunningStatistics:
         """Put them back."""
         for buffer, values in zip(self.buffers, flat.split([each.numel() for each in self.buffers]), strict=True):
             buffer.copy_(values.view_as(buffer))
+
+
+@contextmanager
+def recomputed_statistics(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[None]:
+    """Inside, the running statistics are means over `batches` under the weights at hand; then the former are back."""
+    before = [buffer.clone() for buffer in model.buffers()]
+    update_bn(batches, model)
+    yield
+    for buffer, value in zip(model.buffers(), before, strict=True):
+        buffer.copy_(value)

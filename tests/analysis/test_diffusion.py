@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbnlib import analysis
+from gbnlib import analysis, experiments
 from gbnlib.analysis import diffusion
 from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 
@@ -114,6 +114,9 @@ def test_the_table_of_laws_has_a_row_a_batch_size() -> None:
     table = diffusion.compare_laws(curves(APART), "weights").set_index("batch size")
     assert table.loc[[32, 64, 320], "b"].tolist() == pytest.approx([1, 0.7, 0.4], abs=0.02)
     assert table.loc[32, "updates"] == "3–100" and table.loc[32, "lead of the logarithm"].startswith("+")
+    norms = [experiments.initial_norms("f1", "digits", seed)["weights"] for seed in range(3)]
+    assert table["‖w₀‖"].tolist() == pytest.approx([np.mean(norms)] * 3)
+    assert list(table.columns).index("‖w₀‖") == list(table.columns).index("A") + 1
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,19 @@ def test_a_quantity_alone_makes_a_claim_partly_reproduced() -> None:
     found["first"] = found["update"] ** 0.5 + found.weights / 100
     verdict = analysis.judge("C2", found, item="figure2", scale="quick")
     assert verdict.verdict == PARTLY and "all weights: " in verdict.evidence and "first tensor: " in verdict.evidence
+
+
+def test_another_network_in_the_frame_changes_no_verdict() -> None:
+    """The second network's curves lie together and grow like a root, and its phases end earlier."""
+    first = curves(APART | TOGETHER)
+    second = curves({key: lambda t, seed: t**0.5 + wobble(t, seed) for key in APART | TOGETHER})
+    second = second[second["update"] <= 8].assign(network="resnet44", end=8, run="other " + second.run)
+    both = pd.concat([second, first], ignore_index=True)
+    for claim in ("C2", "C3", "C4"):
+        for network, alone in (("f1", first), ("resnet44", second)):
+            verdicts = [analysis.judge(claim, c, item="figure2", scale="desk", network=network) for c in (both, alone)]
+            assert verdicts[0] == verdicts[1] and set(verdicts[0].runs) == set(alone.run)
+        assert analysis.judge(claim, both, item="figure2", scale="desk").verdict == REPRODUCED
 
 
 def test_one_seed_decides_nothing_and_no_runs_are_no_test() -> None:

@@ -91,6 +91,29 @@ def test_c11_is_the_final_error_once_the_plateau_is_reached(longer: list[float],
     assert ("not shown and not excluded" in evidence) == (longer[3] == 8)
 
 
+def test_each_network_has_its_own_places_and_its_own_verdicts() -> None:
+    """A second network, whose small batch is 128, leaves places and verdicts of the first as they are."""
+    first = history(SMALL, ("large", ADAPTED, 1024, [9, 8, 4, 3]), LONGER)
+    second = history(("SMALL", "SB", 32, [9, 8, 7, 6]), ("LARGE", ADAPTED, 256, [9, 8, 9, 9]), ("L", *LONGER[1:]))
+    second = second.assign(network="resnet44", batch_size=4 * second.batch_size)
+    both = pd.concat([second, first], ignore_index=True)
+    for network, alone in (("f1", first), ("resnet44", second)):
+        assert places.with_places(both).query("network == @network").place.tolist() == alone["update"].tolist()
+        for claim in ("C9", "C11"):
+            found, expected = (
+                analysis.judge(claim, runs, item="figure3", scale="desk", network=network) for runs in (both, alone)
+            )
+            assert found == expected and set(found.runs) == set(alone.run)
+    assert judged("C9", both) == REPRODUCED
+    assert analysis.judge("C9", both, item="figure3", scale="desk", network="resnet44").verdict == NOT
+
+
+def test_a_network_without_its_small_batch_has_no_places() -> None:
+    large = history(("large", ADAPTED, 1024, [9, 8, 4, 3])).assign(network="resnet44")
+    found = places.with_places(pd.concat([history(SMALL), large], ignore_index=True))
+    assert set(found.network) == {"f1"} and set(found.place) == {1, 2, 3, 4}
+
+
 def test_without_runs_nothing_is_tested() -> None:
     assert judged("C9", history(SMALL)) == judged("C11", history(SMALL)) == NOT_TESTED
     assert places.with_places(pd.DataFrame(columns=["method"])).empty

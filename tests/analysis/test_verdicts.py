@@ -1,6 +1,7 @@
 """Verdicts on made-up runs whose answer is plain to see."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -125,4 +126,9 @@ def test_the_summary_names_every_claim_once() -> None:
     text = analysis.summary(analysis.read_verdicts("quick"))
     assert "**Reproduced**: C6 (√ scaling" in text and "**Not reproduced**: C7" in text
     assert "Not tested at this scale: C1, C2" in text
+    another = replace(judged("C6", history), network="c1", network_label="C1", verdict=NOT)
+    analysis.write_verdicts([another], "quick")
+    text = analysis.summary(analysis.read_verdicts("quick"))
+    assert "gap at equal epochs; F1 on MNIST digits (5,000, embedded))." in text.split("**Not")[0]
+    assert "closes part of the gap at equal epochs; C1 on" in text.split("**Not reproduced**")[1]
     assert analysis.summary(analysis.read_verdicts("desk")) == "Nothing has been tested at this scale yet."

@@ -1,5 +1,7 @@
 """Plans: the runs of an item at a scale."""
 
+import hashlib
+
 import pytest
 
 from gbnlib import experiments, paper
@@ -40,6 +42,47 @@ def test_items_share_their_runs() -> None:
     assert len(everything) == len(set(everything)) and figure | table < set(everything)
 
 
+@pytest.mark.parametrize(
+    ("scale", "digest"), [("smoke", "b78db68d6990"), ("quick", "1fae9f874435"), ("paper", "5dffa537b360")]
+)
+def test_a_scale_plans_the_runs_that_it_always_did(scale: str, digest: str) -> None:
+    """The SHA-256 over the ids, item by item in order: it changes with `ENGINE`, with a run and with the order."""
+    ids = "".join(f"{item} {config.id}\n" for item in experiments.ITEMS for config in experiments.plan(item, scale))
+    assert hashlib.sha256(ids.encode()).hexdigest()[:12] == digest
+
+
+@pytest.mark.parametrize(
+    ("item", "f1", "resnet44"),
+    [
+        ("figure1", {"SB": [128], "LB": [64, 256, 512, 1024, 2048, 4096]}, {"SB": [32], "LB": [64, 128, 256, 512]}),
+        ("figure3", {"SB": [128], "LB+LR+GBN+RA": [4096]}, {"SB": [32], "LB+LR+GBN+RA": [128, 512]}),
+    ],
+)
+def test_a_figure_at_desk_shows_two_networks_with_three_seeds(item: str, f1: dict, resnet44: dict) -> None:
+    configs = experiments.plan(item, "desk")
+    assert list(dict.fromkeys(config.network for config in configs)) == ["f1", "resnet44"]
+    assert {config.seed for config in configs} == {0, 1, 2}
+    for network, wanted in (("f1", f1), ("resnet44", resnet44)):
+        cells = {(config.method, config.batch_size) for config in configs if config.network == network}
+        assert cells == {(method, size) for method, sizes in wanted.items() for size in sizes}
+
+
+def test_f1_at_desk_is_the_papers_protocol_and_shares_the_runs_of_table1() -> None:
+    table, figure = experiments.plan("table1", "desk"), experiments.plan("figure3", "desk")
+    f1 = [config for config in figure if config.network == "f1" and config.seed == 0]
+    small, adapted, longer = f1
+    assert {small, adapted} < set(table) and longer not in table
+    assert (small.dataset, small.train_size, adapted.schedule().epochs) == ("mnist", 0, 50 * 32)
+    assert [phase.epoch for phase in small.regime] == [0, 10, 20, 30] and small.epochs == 50
+    assert [phase.epoch for phase in longer.regime] == [0, 20, 30, 40] and longer.epochs == 60
+
+
+def test_each_network_has_its_own_lengths_of_the_high_rate_phase() -> None:
+    """ResNet44 at desk drops at 10 of 12 epochs; leaving at 5 takes 5 epochs off."""
+    small = [c for c in experiments.plan("figure3", "desk", seeds=1) if c.method == "SB" and c.network == "resnet44"]
+    assert [(config.regime[1].epoch, config.epochs) for config in small] == [(10, 12), (5, 7)]
+
+
 def test_an_item_that_a_scale_does_not_run_has_no_runs() -> None:
     assert experiments.plan("table2", "desk") == []
 
@@ -72,3 +115,18 @@ def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> No
     config = experiments.own_config("f1", 8, dataset="digits", batch_size=64)
     assert (config.epochs, config.clip_norm, config.method) == (8, 5.0, "SB")
     assert [phase.epoch for phase in config.regime] == [0, 2, 3, 5]
+
+
+def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
+    found = planning.ablations("desk")
+    assert {len(runs) for runs in found.values()} == {3}
+    changes = {ablation.name: ablation.changes for ablation in paper.ablations("f1")}
+    assert {name for _, name, _ in found} == set(changes)
+    for (network, name, method), runs in found.items():
+        declared = [planning.method_config(paper.protocol(network, "desk"), method, seed) for seed in range(3)]
+        for run, before in zip(runs, declared, strict=True):
+            after, former = dict(run), dict(before)
+            assert run.method == method and run.id != before.id
+            assert {key for key in after if after[key] != former[key]} == set(changes[name])
+    assert [config for runs in found.values() for config in runs] == experiments.plan("ablations", "desk")
+    assert experiments.plan("ablations", "quick") == []

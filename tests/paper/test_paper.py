@@ -46,7 +46,8 @@ def test_a_scale_names_what_exists_and_keeps_what_a_method_means(scale: str) -> 
         assert item in experiments.ITEMS
         for config in experiments.plan(item, scale):
             assert config.dataset in data.catalog()
-            assert config.base_batch == paper.protocol(config.network, scale).small_batch
+            if item != "ablations":
+                assert config.base_batch == paper.protocol(config.network, scale).small_batch
 
 
 @pytest.mark.parametrize("scale", ["quick", "desk", "paper"])

@@ -1,5 +1,7 @@
 """The protocols of the paper and what the scales make of them, against the paper's facts written out by hand."""
 
+import operator
+
 import pytest
 
 from gbnlib import experiments, paper
@@ -84,8 +86,11 @@ def test_figure3_leaves_the_high_rate_early_and_keeps_the_rest_of_the_regime() -
 
 
 def test_desk_fits_its_budget() -> None:
-    seconds = [experiments.estimated_seconds(config, "desk") for config in experiments.plan_scale("desk")]
-    assert max(seconds) < 3 * 3600 and sum(seconds) < 30 * 3600
+    """No run over three hours, and thirty hours of two cores in all; two runs of one thread share them."""
+    configs = experiments.plan_scale("desk")
+    seconds = [experiments.estimated_seconds(config, "desk") for config in configs]
+    shares = [paper.protocol(config.network, "desk").threads / 2 for config in configs]
+    assert max(seconds) < 3 * 3600 and sum(map(operator.mul, seconds, shares)) < 30 * 3600
 
 
 @pytest.mark.parametrize("network", ["c1", "resnet44", "c3"])

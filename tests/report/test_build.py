@@ -1,5 +1,6 @@
 """The report as files: what it says, what it hides, that it needs nothing from outside and survives a failed build."""
 
+import json
 import logging
 import re
 from itertools import pairwise
@@ -13,7 +14,7 @@ from gbnlib.analysis import VERDICTS
 from gbnlib.errors import UsageError
 from gbnlib.report import build
 from gbnlib.report.site.api import OutsideDocstrings
-from gbnlib.report.site.contents import Item
+from gbnlib.report.site.contents import Item, read_contents
 from gbnlib.report.site.notebooks import as_page
 
 CSS_URL = re.compile(r"@import\s+(?:url\()?['\"]?([^'\")\s;]+)|url\(\s*['\"]?([^'\")]+)")
@@ -176,6 +177,20 @@ def test_an_empty_folder_is_refused(tmp_path):
         build.build_report(tmp_path, "desk")
 
 
+def test_exhibits_come_in_the_order_of_the_notebook(tmp_path):
+    """So that the picture of an item is of its first network, whatever the names."""
+    write = {"b": 1, "a": 2, "c": 0}
+    for name, position in write.items():
+        for folder in ("figures", "tables"):
+            path = tmp_path / "quick" / folder / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"name": name, "item": "x"} | ({"position": position} if position else {})))
+    (tmp_path / "quick" / "items").mkdir()
+    (tmp_path / "quick" / "items" / "x.json").write_text('{"item": "x"}')
+    (item,) = read_contents(tmp_path / "quick").items
+    assert [exhibit.name for exhibit in item.figures] == [table.name for table in item.tables] == ["c", "b", "a"]
+
+
 def test_an_unreadable_record_is_named(tmp_path):
     path = tmp_path / "quick" / "items" / "table1.json"
     path.parent.mkdir(parents=True)
@@ -225,6 +240,21 @@ def test_only_the_markup_of_docstrings_is_let_pass(location, counts):
     record = logging.LogRecord("sphinx", logging.WARNING, "x.py", 1, "Unexpected indentation.", None, None)
     record.location = location
     assert OutsideDocstrings().filter(record) is counts
+
+
+def test_each_picture_of_a_cell_has_its_own_words():
+    table = {"output_type": "display_data", "data": {"text/plain": "a table"}, "metadata": {}}
+    pictures = [
+        {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
+        for alt in ("of F1", "of ResNet44")
+    ]
+    outputs = [table, pictures[0], table, pictures[1], table]
+    cell = {"cell_type": "code", "source": "x", "metadata": {}, "outputs": outputs}
+    _, first, second = as_page({"cells": [cell]}, Item("x", title="X"), "note")["cells"]
+    assert first["outputs"] == outputs[:3] and second["outputs"] == outputs[3:]
+    assert [each["metadata"]["mystnb"]["image"]["alt"] for each in (first, second)] == ["of F1", "of ResNet44"]
+    assert first["metadata"]["tags"] == ["hide-input"] and second["metadata"]["tags"] == ["remove-input"]
+    assert second["source"]  # MyST-NB leaves out a cell without any
 
 
 def test_a_notebook_without_a_heading_gets_the_title_of_its_item():

@@ -1,6 +1,7 @@
 """The loop against a plain one written out here, and the things that end a run."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from gbnlib.data import Batches, normalise
 from gbnlib.nn import GhostBatchNorm1d, kernel
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Interrupted, Shares, Training, evaluate, train
+from gbnlib.training.loop import _clip
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3), Phase(epoch=2, lr=0.02)), epochs=4)
 
@@ -70,6 +72,21 @@ def test_the_loop_equals_one_written_out(clip: float) -> None:
     assert run.status == "finished" and run.update == run.total_updates == 16
 
 
+@pytest.mark.parametrize("length", [0.0, 1.0, 4.9999, 4.999999, 5.0, 5.000001, 80.0, math.inf, math.nan])
+def test_clipping_is_that_of_pytorch_to_the_bit(length: float) -> None:
+    """5 − 1e-6 is where PyTorch's factor 5 / (norm + 1e-6) begins to be less than one."""
+    ours, theirs = ([nn.Parameter(torch.zeros(7)), nn.Parameter(torch.zeros(2, 3))] for _ in range(2))
+    for parameters in (ours, theirs):
+        values = torch.randn(13, generator=torch.Generator().manual_seed(0))
+        parts = (values * (length / values.norm())).split([7, 6])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.reshape(parameter.shape).clone()
+    _clip(ours, 5.0)
+    nn.utils.clip_grad_norm_(theirs, 5.0)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one.grad.nan_to_num(-1), other.grad.nan_to_num(-1))
+
+
 def test_history_has_update_epoch_and_rate_of_each_look() -> None:
     run = training(network(), evaluate_every=3)
     train(run)
@@ -108,6 +125,31 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_history() -> None:
     assert run.status == "diverged"
     assert 1 <= run.history[-1][1] < 9
     assert not math.isfinite(run.history[-1][3])
+
+
+@pytest.mark.parametrize(("norm", "ghost"), [(None, 0), (GhostBatchNorm1d(8, ghost_size=2), 2)])
+def test_recomputed_statistics_serve_an_evaluation_and_leave_the_training_alone(norm, ghost) -> None:
+    """By hand: the statistics of the last epoch's batches, ghost by ghost, under the final weights."""
+    kept, recomputed = (
+        training(network(norm=deepcopy(norm)), shares=Shares(6, ghost), recompute_statistics=is_on)
+        for is_on in (False, True)
+    )
+    for run in (kept, recomputed):
+        train(run)
+    assert [row[3:5] for row in recomputed.history] == [row[3:5] for row in kept.history]
+    for one, other in zip(kept.model.state_dict().values(), recomputed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    flatten, linear, layer, relu, last = kept.model
+    with torch.no_grad():
+        parts = [each for images, _ in kept.batches.epoch(3) for each in linear(flatten(images)).split(ghost or 6)]
+        mean, var = (
+            torch.stack([f(each) for each in parts]).mean(0) for f in (lambda x: x.mean(0), lambda x: x.var(0))
+        )
+        images, labels = images_and_labels(10)
+        features = linear(flatten(normalise(images, [0.5], [0.5])))
+        logits = last(relu(F.batch_norm(features, mean, var, layer.weight, layer.bias)))
+    assert recomputed.history[-1][5] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
+    assert abs(recomputed.history[-1][5] - kept.history[-1][5]) > 1e-3
 
 
 def test_noise_weights_each_sample_by_its_own_factor() -> None:

@@ -14,12 +14,13 @@ from gbnlib.files import read_json
 
 @dataclasses.dataclass(frozen=True)
 class Exhibit:
-    """A figure or a table: its words, and those of its files that exist, by suffix."""
+    """A figure or a table: its words, its place in the notebook, and those of its files that exist, by suffix."""
 
     name: str
     item: str = ""
     caption: str = ""
     alt: str = ""
+    position: int = 0
     files: dict[str, Path] = dataclasses.field(default_factory=dict)
 
     @property
@@ -155,9 +156,10 @@ def _attach(items: list[Item], kind: str, records: list) -> None:
 
 
 def _exhibits(folder: Path, suffixes: tuple[str, ...]) -> list[Exhibit]:
+    """Read the figures or tables of a folder, in the order in which the notebooks show them."""
     exhibits = []
     for path, data in _sidecars(folder):
         files = {suffix: path.with_suffix(f".{suffix}") for suffix in suffixes}
         existing = {suffix: file for suffix, file in files.items() if file.exists()}
         exhibits.append(_record(Exhibit, data | {"files": existing}, name=path.stem))
-    return exhibits
+    return sorted(exhibits, key=lambda exhibit: exhibit.position)

@@ -45,7 +45,9 @@ def as_page(notebook: dict, item: Item, note: str, shown: Collection[str] = ()) 
     Of the links to other files those to the notebooks in ``shown`` stay; the report holds nothing else.
     """
     kept = [cell for cell in notebook["cells"] if cell["source"].strip() and ERROR_NOTICE not in _tags(cell)]
-    cells = [_code(cell) if cell["cell_type"] == "code" else _text(_unlinked(cell["source"], shown)) for cell in kept]
+    cells = []
+    for cell in kept:
+        cells += _code(cell) if cell["cell_type"] == "code" else [_text(_unlinked(cell["source"], shown))]
     suffix = "" if item.only_text else " (notebook)"
     cells = _with_head(cells, item.title, suffix, note)
     return {"nbformat": 4, "nbformat_minor": 4, "metadata": PYTHON, "cells": cells}
@@ -68,11 +70,33 @@ def _unlinked(text: str, shown: Collection[str]) -> str:
     return LOCAL_LINK.sub(keep, text)
 
 
-def _code(cell: dict) -> dict:
+def _code(cell: dict) -> list[dict]:
+    """A cell with its code folded, and one with hidden code for each further picture.
+
+    MyST-NB has one alt text a cell, and leaves out a cell whose source is empty.
+    """
     tag = "remove-input" if _tags(cell) & PARAMETER_TAGS else "hide-input"
-    outputs = [output for output in cell["outputs"] if _visible(output)]
+    first, *others = _one_picture_each([output for output in cell["outputs"] if _visible(output)])
+    return [_part(tag, cell["source"], first), *(_part("remove-input", "pass", outputs) for outputs in others)]
+
+
+def _part(tag: str, source: str, outputs: list[dict]) -> dict:
     metadata = {"tags": [tag], "mystnb": {"image": {"alt": _alt(outputs)}}}
-    return {**cell, "metadata": metadata, "outputs": outputs, "execution_count": None}
+    return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": outputs, "execution_count": None}
+
+
+def _one_picture_each(outputs: list[dict]) -> list[list[dict]]:
+    """Cut outputs in front of each picture but the first."""
+    parts: list[list[dict]] = [[]]
+    for output in outputs:
+        if _is_picture(output) and any(map(_is_picture, parts[-1])):
+            parts.append([])
+        parts[-1].append(output)
+    return parts
+
+
+def _is_picture(output: dict) -> bool:
+    return "image/png" in output.get("data", {})
 
 
 def _visible(output: dict) -> bool:

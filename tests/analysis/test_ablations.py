@@ -1,0 +1,44 @@
+"""The table of ablations."""
+
+import pandas as pd
+import pytest
+
+from gbnlib import analysis
+
+COLUMNS = ["run", "method", "seed", "update", "validation_error"]
+
+
+def history(rows: list[tuple]) -> pd.DataFrame:
+    """A history from (run, method, seed, update, validation error) of F1's large batch."""
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    return frame.assign(network="f1", dataset="mnist", batch_size=4096, status="finished")
+
+
+DECLARED = history([("a", "LB", 0, 1, 4.0), ("b", "LB", 1, 1, 4.2), ("c", "LB", 2, 1, 4.1), ("d", "LB+LR", 0, 1, 3.0)])
+CHANGED = history(
+    [
+        ("e", "LB", 0, 1, 2.0),
+        ("f", "LB", 1, 1, 1.0),
+        ("f", "LB", 1, 2, 2.2),
+        ("g", "LB", 2, 1, 2.1),
+        ("h", "LB", 0, 1, 9.0),
+    ]
+)
+
+
+def test_a_row_compares_an_ablation_with_the_declared_protocol() -> None:
+    runs = {
+        ("f1", "augmentation", "LB+LR"): ["missing"],
+        ("f1", "statistics", "LB"): ["e", "f", "g"],
+        ("f1", "augmentation", "LB"): ["h"],
+    }
+    table = analysis.compare_ablations(DECLARED, CHANGED, runs)
+    assert table.changed.tolist() == ["statistics recomputed for evaluation", "no crops and flips"]
+    first, second = (row for _, row in table.iterrows())
+    assert (first.declared, first.here, first.best) == pytest.approx((95.9, 97.9, 98.3))
+    assert first.gain == "+2.00 [+1.77, +2.23] (n = 3 and 3)" and first.decided == "up"
+    assert second.gain == "−4.90, no interval (n = 1 and 3)" and second.decided == "–"
+
+
+def test_without_runs_the_table_is_empty() -> None:
+    assert analysis.compare_ablations(DECLARED, pd.DataFrame(), {("f1", "statistics", "LB"): ["e"]}).empty

@@ -1,0 +1,156 @@
+"""The notebooks of Figures 1 to 3 and Table 1 at desk scale, which has several networks, on made-up runs."""
+
+import math
+from collections.abc import Collection
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from matplotlib.figure import Figure
+
+from gbnlib import analysis, experiments, files
+from gbnlib.analysis import diffusion
+from gbnlib.experiments import RunConfig, store
+from gbnlib.report import distance_plots, plots
+from gbnlib.report.items import get_item
+from gbnlib.report.notebook import Notebook
+from gbnlib.report.parameters import Parameters
+from gbnlib.training import DistanceProbe, log_spaced
+from gbnlib.training.loop import HISTORY_COLUMNS
+
+WHERE = {
+    "f1": "F1 on MNIST",
+    "c1": "C1 on CIFAR-10 (JPEG)",
+    "resnet44": "ResNet44 on CIFAR-10 (JPEG)",
+    "c3": "C3 on Tiny ImageNet at 32 px, 100 classes",
+}
+#: Figures and tables that every network of an item has.
+PER_NETWORK = {
+    "figure1": (("figure1_error_curves", "figure1_final_error"), ("figure1_comparison",)),
+    "figure2": (
+        ("figure2_distance", "figure2_quantities", "figure2_laws", "figure2_spread"),
+        ("figure2_laws_own", "figure2_laws_shared", "figure2_ends"),
+    ),
+    "figure3": (("figure3_errors", "figure3_patience"), ("figure3_patience", "figure3_places")),
+}
+
+
+def pretend(config: RunConfig) -> None:
+    """Store a finished run: an error that falls with the place in the regime, a distance that grows like log t."""
+    regime, total = config.schedule(), experiments.updates(config)
+    per_epoch = total // regime.epochs
+    level = math.log2(config.batch_size / config.base_batch) * (not config.adapt) + 0.1 * config.seed
+    history = []
+    for epoch in range(config.evaluate_every, regime.epochs + 1, config.evaluate_every):
+        update = epoch * per_epoch
+        lr = regime.at(update - 1, per_epoch).lr
+        error = 5 + level + 100 * lr + 20 * math.exp(-5 * epoch / regime.epochs)
+        history.append([update, epoch, lr, 0.1, error + 1, 0.1, error])
+    distances = [[t, t / per_epoch, *[k * math.log(t + k) + 0.1 * level for k in (1, 2, 3)]] for t in log_spaced(total)]
+    folder = files.make_folder(store.folder(config))
+    files.write_csv(folder / "history.csv", HISTORY_COLUMNS, history)
+    files.write_csv(folder / "distance.csv", DistanceProbe.columns, distances)
+    files.write_json(folder / "provenance.json", {})
+    store.write_config(config)
+    seconds = experiments.estimated_seconds(config, "desk")
+    summary = {"updates": total, "seconds": seconds, "final_validation_error": error, "best_validation_error": error}
+    store.write_done(config, "finished", summary, "")
+
+
+def store_runs(item: str, networks: Collection[str]) -> None:
+    """Store the runs of an item at desk scale that are of some networks."""
+    for config in experiments.plan(item, "desk"):
+        if config.network in networks:
+            pretend(config)
+
+
+def execute(item: str) -> None:
+    """Run the code cells of an item's notebook at desk scale, in this process."""
+    source = nbformat.read(files.REPOSITORY / "notebooks" / f"{get_item(item).notebook}.ipynb", as_version=4)
+    names: dict = {}
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+            names["scale"] = "desk"
+
+
+def described(kind: str) -> dict[str, dict]:
+    """The words of all figures or tables that were saved, by name, in the order of the notebook."""
+    found = [files.read_json(path) for path in (files.results_root() / "desk" / kind).glob("*.json")]
+    return {words["name"]: words for words in sorted(found, key=lambda words: words["position"])}
+
+
+@pytest.fixture
+def titles(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The title of each figure that is saved, by name; nothing is rendered."""
+    found: dict[str, str] = {}
+
+    def save(figure: Figure, path: Path, **options: object) -> None:
+        found[path.name.split(".")[1]] = figure.get_suptitle()
+        path.touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    return found
+
+
+@pytest.mark.parametrize("item", PER_NETWORK)
+@pytest.mark.parametrize("finished", [("f1", "resnet44"), ("f1",), ()], ids=["both", "one", "none"])
+def test_a_figure_is_made_for_each_network_whatever_is_finished(item: str, finished: tuple, titles: dict) -> None:
+    store_runs(item, finished)
+    execute(item)
+    figures, tables = PER_NETWORK[item]
+    shown = described("figures")
+    for name in figures:
+        for network, suffix in (("f1", ""), ("resnet44", "_resnet44")):
+            words = shown[f"{name}{suffix}"]
+            assert titles[words["name"]] == WHERE[network]
+            assert words["caption"].startswith(f"{WHERE[network]}. ") and words["alt"].startswith(f"{WHERE[network]}. ")
+        assert list(shown).index(name) + 1 == list(shown).index(f"{name}_resnet44")
+    for name in tables:
+        for network, suffix in (("f1", ""), ("resnet44", "_resnet44")):
+            words = described("tables").get(f"{name}{suffix}")
+            assert words["caption"].startswith(f"{WHERE[network]}. ") if words else network not in finished
+    verdicts = {(each.claim, each.network): each.tested for each in analysis.read_verdicts("desk") if each.network}
+    claims = get_item(item).claims
+    assert verdicts == {(claim, network): network in finished for claim in claims for network in ("f1", "resnet44")}
+
+
+@pytest.mark.parametrize(
+    ("finished", "names"),
+    [
+        (("f1", "resnet44"), {"table1_f1": "table1_gap", "table1_resnet44": "table1_gap_resnet44"}),
+        (("c3",), {"table1_c3": "table1_gap_c3"}),
+        ((), {"table1_f1": "table1_gap"}),
+    ],
+    ids=["two rows", "one row", "none"],
+)
+def test_table1_draws_the_rows_that_have_runs(finished: tuple, names: dict, titles: dict) -> None:
+    store_runs("table1", finished)
+    execute("table1")
+    assert titles == {name: WHERE[name.removeprefix("table1_")] for name in names}
+    assert list(described("figures")) == list(names) and list(described("tables")) == ["table1", *names.values()]
+
+
+def test_the_papers_curve_is_drawn_for_the_papers_network_alone() -> None:
+    for item in ("figure1", "figure2"):
+        store_runs(item, ("f1", "resnet44"))
+    history, distance = experiments.load_runs(experiments.plan("figure2", "desk"))
+    for network in ("f1", "resnet44"):
+        runs = history[history.network == network]
+        curves = diffusion.high_rate_curves(runs, distance[distance.network == network])
+        axes = plots.final_error_by_batch(runs[runs.method != "LB+LR+GBN"])
+        pair = plt.subplots(1, 2)[1]
+        distance_plots.panels(curves, "first", pair)
+        for ax in (axes, *pair):
+            labels = [text.get_text() for text in ax.get_legend().get_texts()]
+            assert any("paper" in label for label in labels) == (network == "resnet44")
+        plt.close("all")
+
+
+def test_each_network_gets_its_own_runs() -> None:
+    store_runs("table1", ("f1", "c1"))
+    history, _ = experiments.load_runs(experiments.plan("table1", "desk"))
+    page = Notebook(get_item("table1"), Parameters("desk", 0, "cpu", False, False), experiments.plan("table1", "desk"))
+    counts = {f"{network}": runs.run.nunique() for network, runs in page.networks(history)}
+    assert counts == {WHERE["f1"]: 25, WHERE["c1"]: 15, WHERE["resnet44"]: 0, WHERE["c3"]: 0}
