@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from gbnlib.experiments import measurements
 from gbnlib.experiments.config import ENGINE, RunConfig
-from gbnlib.experiments.initial import initial_norms
 from gbnlib.experiments.measurements import measure
 from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
 from gbnlib.experiments.planning import (
@@ -22,6 +21,7 @@ from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, prog
 from gbnlib.lazy import names_of
 
 if TYPE_CHECKING:
+    from gbnlib.experiments.initial import initial_norms
     from gbnlib.experiments.runner import run
 
 __all__ = [
@@ -53,4 +53,6 @@ __all__ = [
     "updates",
 ]
 
-__getattr__, __dir__ = names_of(__name__, {"run": "gbnlib.experiments.runner"})
+__getattr__, __dir__ = names_of(
+    __name__, {"initial_norms": "gbnlib.experiments.initial", "run": "gbnlib.experiments.runner"}
+)
