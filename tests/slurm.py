@@ -42,6 +42,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 OverTimeLimit=0
 KillWait=30
+MinJobAge=86400
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=1000000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gbnlib.data.batches import Batches, derived_seed, generator, normalise
+from gbnlib.data.batches import Batches, generator, normalise
 from gbnlib.errors import Interrupted
 from gbnlib.nn import force_num_ghosts
 from gbnlib.regimes import Regime, apply_settings
 from gbnlib.training.devices import autocast
+from gbnlib.training.parts import Draws, normalised_together
 from gbnlib.training.probes import DistanceProbe
 from gbnlib.training.processes import Processes
 from gbnlib.training.shares import Shares
@@ -73,8 +74,7 @@ class Training:
     def __post_init__(self) -> None:
         self.shares = self.shares or Shares(self.batches.batch_size)
         self.statistics = RunningStatistics(self.model)
-        dropouts = (nn.modules.dropout._DropoutNd, nn.RReLU)
-        self.draws = any(isinstance(layer, dropouts) for layer in self.model.modules())
+        self.draws = Draws(self.model, self.batches.seed)
 
     @property
     def total_updates(self) -> int:
@@ -161,9 +161,11 @@ def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tenso
     sums = torch.zeros(3, dtype=torch.float64, device=labels.device)
     training.optimizer.zero_grad(set_to_none=True)
     parts, first = training.shares.micro_batches(count), 0
-    with training.statistics.of_one_batch(len(parts), training.shares.ghosts_by_rank(count), training.processes):
+    training.draws.begin(training.update, count)
+    with _one_batch(training, len(parts), count):
         for size, ghosts in parts:
             part = slice(first, first + size)
+            training.draws.go_to(training.shares.mine(count).start + first)
             factor = None if factors is None else factors[part]
             sums += _accumulate(training, images[part], labels[part], factor, ghosts, count)
             first += size
@@ -174,6 +176,13 @@ def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tenso
         _clip(list(training.model.parameters()), training.clip_norm)
     training.optimizer.step()
     return sums
+
+
+def _one_batch(training: Training, parts: int, count: int) -> AbstractContextManager[None]:
+    """Inside, the parts of a batch of `count` samples go forward as if they were one."""
+    if training.processes.count > 1 and not training.shares.ghost_size:
+        return normalised_together(training.model)
+    return training.statistics.of_one_batch(parts, training.shares.ghosts_by_rank(count), training.processes)
 
 
 def _clip(parameters: list[nn.Parameter], limit: float) -> None:
@@ -191,8 +200,6 @@ def _accumulate(
     training: Training, images: Tensor, labels: Tensor, factors: Tensor | None, ghosts: int, count: int
 ) -> Tensor:
     """Forward and backward of one micro-batch, of a batch of `count` samples; returns the part of the sums."""
-    if training.draws:
-        _seed_draws(training)
     forced = force_num_ghosts(training.model, ghosts) if ghosts else nullcontext()
     with forced, autocast(training.precision, labels.device):
         logits = (training.compiled or training.model)(images)
@@ -207,16 +214,6 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
-
-
-def _seed_draws(training: Training) -> None:
-    """Make what dropout draws a pure function of (seed, update, process), so that nothing of it needs saving."""
-    purpose = f"dropout of process {training.processes.rank}"
-    seed = derived_seed(training.batches.seed, training.update, purpose)
-    device = training.batches.labels.device
-    (
-        torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
-    ).manual_seed(seed)
 
 
 def _noise_weights(training: Training, epoch: int) -> Tensor | None:
@@ -259,8 +256,12 @@ def _evaluation_statistics(training: Training, epoch: int) -> AbstractContextMan
 def _some_images(training: Training, epoch: int) -> Iterator[Tensor]:
     """The first batches of an epoch, ghost by ghost, so that what comes of them does not depend on micro-batches."""
     batches = training.batches
-    for images, _ in islice(batches.epoch(epoch), math.ceil(RECOMPUTED_SAMPLES / batches.batch_size)):
-        yield from images.split(training.shares.ghost_size or len(images))
+    some = islice(batches.epoch(epoch), math.ceil(RECOMPUTED_SAMPLES / batches.batch_size))
+    for number, part in enumerate(
+        part for images, _ in some for part in images.split(training.shares.ghost_size or len(images))
+    ):
+        training.draws.begin(number, len(part), f"evaluation {epoch}")
+        yield part
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""How a batch is dealt out in whole ghosts: to the processes of a run, and by each to its micro-batches."""
+"""How a batch is dealt out, in whole ghosts where it has any: to the processes of a run, by each to micro-batches."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +14,7 @@ class Shares:
     Parameters
     ----------
     batch_size : samples in a full batch, over all processes.
-    ghost_size : samples normalised together; 0 where a batch is not cut, and then it cannot be dealt out.
+    ghost_size : samples normalised together; 0: all of a batch, whatever process has them.
     tail_ghosts : number of ghosts that a last partial batch is cut into (0: ghosts keep their size).
     micro_batch : samples that go through the network at once, at most, but a ghost at least; 0: the whole share.
     rank, processes : which of how many processes this is.
@@ -22,7 +22,7 @@ class Shares:
     Raises
     ------
     UsageError
-        If a batch has to be dealt out and is not cut into ghosts, or has fewer ghosts than there are processes.
+        If a batch without ghosts is to go in micro-batches, or there are more processes than ghosts or samples.
     """
 
     batch_size: int
@@ -33,27 +33,23 @@ class Shares:
     processes: int = 1
 
     def __post_init__(self) -> None:
-        if not self.ghost_size and self.processes > 1:
-            raise UsageError(
-                f"{self.processes} processes: the run normalises over the whole batch (ghost_size 0), which no process "
-                "has. Give it a ghost_size, or use one process."
-            )
         if not self.ghost_size and self.micro_batch:
             raise UsageError("micro_batch: the run normalises over the whole batch (ghost_size 0), so it stays whole.")
         if (ghosts := len(self.ghosts(self.batch_size))) < self.processes:
+            parts = f"ghosts of {self.ghost_size}" if self.ghost_size else "samples"
             raise UsageError(
-                f"{self.processes} processes: a batch of {self.batch_size} has {ghosts} ghosts of {self.ghost_size}, "
-                f"so at most {ghosts} processes can share it."
+                f"{self.processes} processes: a batch of {self.batch_size} has {ghosts} {parts}, so at most {ghosts} "
+                "processes can share it."
             )
 
     def ghosts(self, count: int) -> list[int]:
-        """The ghosts of a batch of `count` samples.
+        """The ghosts of a batch of `count` samples, or single samples where several processes share it without ghosts.
 
         A tail of one sample joins the ghost before it, since some layers could not normalise it alone; layers that
         can will cut it off again.
         """
         if not self.ghost_size:
-            return [count]
+            return [count] if self.processes == 1 else [1] * count
         return ghost_sizes(count, self.ghost_size, num_ghosts=self._forced(count))
 
     def mine(self, count: int) -> slice:
@@ -69,7 +65,13 @@ class Shares:
         return [end - start for start, end in pairwise(ends)]
 
     def micro_batches(self, count: int) -> list[tuple[int, int]]:
-        """Sizes of this process's micro-batches of a batch of `count`, each with its forced number of ghosts or 0."""
+        """Sizes of this process's micro-batches of a batch of `count`, each with its forced number of ghosts or 0.
+
+        Without ghosts it is one, even if empty: the process takes part in the normalisation of the others' samples.
+        """
+        if not self.ghost_size:
+            mine = self.mine(count)
+            return [(mine.stop - mine.start, 0)]
         ghosts = self.ghosts(count)
         start, stop = (self._first_ghost(len(ghosts), rank) for rank in (self.rank, self.rank + 1))
         groups: list[list[int]] = []

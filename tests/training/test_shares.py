@@ -54,6 +54,9 @@ def test_shares_by_hand():
     assert Shares(300, 128, rank=0, processes=2).mine(300) == slice(0, 256)
     assert Shares(300, 128, rank=1, processes=2).mine(300) == slice(256, 300)
     assert Shares(300, 128, micro_batch=200).micro_batches(300) == [(128, 0), (172, 0)]
+    # Without ghosts, sample by sample; a share can be empty, and goes forward all the same.
+    assert [Shares(9, rank=rank, processes=2).mine(9) for rank in range(2)] == [slice(0, 5), slice(5, 9)]
+    assert Shares(9, rank=1, processes=2).micro_batches(1) == [(0, 0)]
     # The official cut of 848 into 16 ghosts of 53, five at a time.
     pieces = Shares(2048, 128, tail_ghosts=16, micro_batch=300).micro_batches(848)
     assert pieces == [(265, 5), (265, 5), (265, 5), (53, 1)]
@@ -62,7 +65,7 @@ def test_shares_by_hand():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch_size": 64, "processes": 2}, ["2 processes", "ghost_size"]),
+        ({"batch_size": 2, "processes": 3}, ["3 processes", "2 samples"]),
         ({"batch_size": 64, "micro_batch": 32}, ["micro_batch", "stays whole"]),
         ({"batch_size": 64, "ghost_size": 32, "processes": 3}, ["3 processes", "2 ghosts of 32"]),
     ],
@@ -167,9 +170,3 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
         assert left.to_numpy() == pytest.approx(right.to_numpy(), rel=2e-3, abs=1e-6)
     # One line of progress an epoch: only the process of rank 0 speaks and writes.
     assert done.stdout.count("validation error") == 2
-
-
-def test_processes_that_cannot_share_the_batch_say_so(tmp_path):
-    done = torchrun(2, tmp_path, CONFIG.model_copy(update={"ghost_size": 0}))
-    assert done.returncode != 0
-    assert "2 processes: the run normalises over the whole batch" in done.stderr
