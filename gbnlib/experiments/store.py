@@ -70,7 +70,11 @@ def folder(config: RunConfig) -> Path:
 
 def lock(config: RunConfig) -> FileLock:
     """The lock that a process holds while it trains a run."""
-    return FileLock(files.make_folder(runs_root() / ".locks") / f"{config.id}.lock")
+    return _lock(config.id)
+
+
+def _lock(name: str) -> FileLock:
+    return FileLock(files.make_folder(runs_root() / ".locks") / f"{name}.lock")
 
 
 def done_path(config: RunConfig) -> Path | None:
@@ -213,12 +217,13 @@ def publish(source: Path, target_root: Path, names: Iterable[str]) -> Path | Non
     None if there is one already.
     """
     target = files.make_folder(target_root) / source.name
-    if target.exists():
-        return None
-    partial = target.with_name(f".{target.name}")
-    files.remove_folder(partial)
-    partial.mkdir()
-    for name in (*names, "done.json"):
-        shutil.copyfile(source / name, partial / name)
-    partial.rename(target)
+    with _lock("reference"):
+        if target.exists():
+            return None
+        partial = target.with_name(f".{target.name}")
+        files.remove_folder(partial)
+        partial.mkdir()
+        for name in (*names, "done.json"):
+            shutil.copyfile(source / name, partial / name)
+        partial.rename(target)
     return target

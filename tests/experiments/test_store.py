@@ -1,7 +1,10 @@
 """The store: what counts as finished, what is set aside, what is promoted."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -98,3 +101,47 @@ def test_provenance_says_what_is_needed_and_nothing_personal(finished, monkeypat
 
     for private in (socket.gethostname(), str(pathlib.Path.home()), getpass.getuser()):
         assert private not in text
+
+
+CONFIGS = [CONFIG.model_copy(update={"seed": seed}) for seed in range(20)]
+WRITER = """
+import json, sys
+from gbnlib import files
+from gbnlib.experiments import RunConfig, store
+configs = [RunConfig(**each) for each in json.load(sys.stdin)]
+first, written = int(sys.argv[1]), 0
+for config in configs[first:] + configs[:first]:
+    store.write_config(config)
+    with store.lock(config):
+        if store.find(config) is None:
+            for name in ("history.csv", "distance.csv"):
+                files.write_csv(store.folder(config) / name, ("update", "value"), [[1, config.seed]])
+            files.write_json(store.folder(config) / "provenance.json", {})
+            store.write_done(config, "finished", {"seconds": 0.0}, "")
+            written += 1
+    store.progress(config)
+    store.promote(config)
+print(written)
+"""
+
+
+def test_sixteen_processes_that_write_at_once_leave_the_store_whole(tmp_path) -> None:
+    environment = {**os.environ, "GBN_RESULTS": str(tmp_path)}
+    code = f"from gbnlib import files; files.reference_root = lambda: files.Path({str(tmp_path / 'reference')!r})"
+    given = json.dumps([config.model_dump(mode="json") for config in CONFIGS])
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    writers = [
+        subprocess.Popen([sys.executable, "-c", f"{code}\n{WRITER}", str(first)], env=environment, **pipes)
+        for first in range(16)
+    ]
+    for writer in writers:
+        writer.stdin.write(given)
+        writer.stdin.close()
+    errors = [writer.stderr.read() for writer in writers]
+    assert errors == [""] * 16 and [writer.wait(60) for writer in writers] == [0] * 16
+    assert sum(int(writer.stdout.read()) for writer in writers) == len(CONFIGS)  # each run once
+    for root in (tmp_path / "runs", tmp_path / "reference" / "runs"):
+        assert {path.name for path in root.iterdir()} - {".locks"} == {config.id for config in CONFIGS}
+        for path in root.glob("f1-*"):
+            assert store.problem(path / "done.json", store.TEXT_FILES) is None
+            assert {file.name for file in path.iterdir()} == {*store.TEXT_FILES, "done.json"}

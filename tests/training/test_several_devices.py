@@ -24,15 +24,17 @@ from tests.data.formats import write_folder
 
 RANKS, UPDATES = 2, 2
 REGIME = (Phase(epoch=0, lr=0.01, momentum=0.9, weight_decay=1e-4),)
-C1 = RunConfig(network="c1", dataset="pictures", batch_size=7, base_batch=7, regime=REGIME, epochs=1)
-#: Twelve images: 7 and 5, shared sample by sample; or 8 and 4 in ghosts of 4, so that one process has the last alone.
+C1 = RunConfig(network="c1", dataset="synthetic", train_size=12, batch_size=7, base_batch=7, regime=REGIME, epochs=1)
+ALEXNET = C1.model_copy(update={"network": "alexnet", "dataset": "pictures"})
+#: Twelve images, for AlexNet streamed from a folder: 7 and 5, shared sample by sample; or 8 and 4 in ghosts of 4, so
+#: that one process has the last alone.
 GHOSTS = {"batch_size": 8, "ghost_size": 4, "remainder": "own"}
 CONFIGS = {
     "C1": C1,
     "C1 with ghosts": C1.model_copy(update=GHOSTS),
     "C1 with ghosts as in the official code": C1.model_copy(update={**GHOSTS, "remainder": "official"}),
-    "AlexNet": C1.model_copy(update={"network": "alexnet"}),
-    "AlexNet with ghosts": C1.model_copy(update={"network": "alexnet", **GHOSTS}),
+    "AlexNet": ALEXNET,
+    "AlexNet with ghosts": ALEXNET.model_copy(update=GHOSTS),
 }
 
 
@@ -84,7 +86,7 @@ def close(mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> Non
     """Equal to the rounding of a loss, which is in float32, each tensor by its norm."""
     assert set(mine) == set(theirs)
     for name, value in mine.items():
-        assert (theirs[name] - value).double().norm() <= 1e-5 * value.double().norm(), name
+        assert (theirs[name] - value).double().norm() <= 1e-5 * value.double().norm() + 1e-9, name
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -127,31 +129,35 @@ def process_of(rank: int, launcher: subprocess.Popen) -> int:
     return int(found)
 
 
-def ended(process: subprocess.Popen) -> tuple[str, str]:
-    """What a process printed until its end."""
-    output, errors = process.communicate(timeout=300)
-    return output, errors
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The weights that two processes get if they are left alone."""
+    results = tmp_path_factory.mktemp("undisturbed")
+    begin(results).communicate(timeout=600)
+    return weights(results)
+
+
+def weights(results: Path) -> str:
+    """The checksum of the weights of the one run that is finished."""
+    (done,) = results.glob("runs/*/done.json")
+    return files.read_json(done)["weights_sha256"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the processes of torchrun in /proc")
 @pytest.mark.parametrize("rank", range(RANKS))
-def test_a_process_that_dies_ends_the_other_with_one_line_and_the_restart_goes_on(tmp_path: Path, rank: int) -> None:
+def test_a_process_that_dies_ends_the_other_with_one_line_and_the_restart_goes_on(tmp_path, undisturbed, rank) -> None:
     killed = begin(tmp_path)
     end = time.monotonic() + 300
     while not list(tmp_path.glob("runs/*/checkpoint.pt")):
         assert killed.poll() is None and time.monotonic() < end
         time.sleep(0.02)
     os.kill(process_of(rank, killed), signal.SIGKILL)
-    _, errors = ended(killed)
+    _, errors = killed.communicate(timeout=300)
     said = [line for line in errors.splitlines() if line.startswith("gbn: ")]
     assert killed.returncode != 0 and len(said) == 1
     assert f"process {1 - rank} of the run lost another one" in said[0] and "goes on from there" in said[0]
     restarted = begin(tmp_path)
-    output, errors = ended(restarted)
+    output, errors = restarted.communicate(timeout=300)
     assert restarted.returncode == 0, errors[-2000:]
     assert "goes on after update" in output and output.count("goes on") == 1
-    (done,) = tmp_path.glob("runs/*/done.json")
-    whole = begin(tmp_path / "whole")
-    ended(whole)
-    (undisturbed,) = (tmp_path / "whole").glob("runs/*/done.json")
-    assert files.read_json(done)["weights_sha256"] == files.read_json(undisturbed)["weights_sha256"]
+    assert weights(tmp_path) == undisturbed
