@@ -123,7 +123,7 @@ def main() -> None:
     """Measure and write."""
     with nullcontext() if slurm.MISSING else slurm.running(cores=2 * os.cpu_count()) as cluster:
         rows = [measure(cluster, count) for count in COUNTS]
-    facts = {**provenance.software(), **provenance.hardware(), "cores": os.cpu_count(), "rows": rows}
+    facts = {**provenance.software(), **provenance.hardware(), "threads": os.cpu_count(), "rows": rows}
     files.write_json(files.reference_root() / "benchmarks" / "overhead.json", facts)
 
 

@@ -63,7 +63,7 @@ def run(
     """Train the runs of an item or a scale, or one run of your own with --network.
 
     Finished runs are not trained again. Stop with Ctrl-C at any time: the same command goes on from there. One run on
-    several devices: `torchrun --nproc-per-node 2 -m gbnlib run --network ...`; it must have ghosts.
+    several devices: `torchrun --nproc-per-node 2 -m gbnlib run ...`, with the same result.
     """
     from gbnlib import experiments
     from gbnlib.report.listing import runs_progress_text, summary_text

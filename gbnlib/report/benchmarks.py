@@ -126,12 +126,48 @@ def precision_notes() -> str:
     )
 
 
+def overhead_table() -> pd.DataFrame:
+    """What runs cost besides their training, by the number of planned runs; "–" where it was not measured."""
+    columns = {
+        "plan": "`gbn plan`, s",
+        "status": "`gbn status`, s",
+        "start_up": "start-up of a run, s",
+        "store": "store, ms a run",
+        "local": "Snakemake, s a run",
+        "slurm": "SLURM, s a run",
+    }
+    rows = [
+        {
+            "planned runs": f"{row['runs']:,}",
+            **{label: _shown(row.get(name), 1000 if name == "store" else 1) for name, label in columns.items()},
+        }
+        for row in _facts("overhead")["rows"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _shown(value: float | None, factor: float) -> str:
+    return "–" if value is None else f"{factor * value:.2f}" if factor * value < 10 else f"{factor * value:.0f}"
+
+
+def overhead_notes() -> str:
+    """How the table was measured."""
+    return (
+        "Start-up is what `gbn run --only` takes beyond its training; store, what it takes to write what a run leaves "
+        "and to find it again; Snakemake and SLURM, the time from the call of the workflow to its end, a run, with "
+        "runs that take no time, by the profiles `local` and `slurm`, the latter on a SLURM of this one machine, where "
+        "eight runs share a job. "
+        f"{_where(_facts('overhead'))}"
+    )
+
+
 def sections() -> list[tuple[str, pd.DataFrame, str]]:
     """Title, table and notes of every benchmark that has been run."""
     every = {
         "norm": (LAYER_TITLE, layer_table, layer_notes),
         "training": ("Training", training_table, training_notes),
         "precision": ("Precision", precision_table, precision_notes),
+        "overhead": ("Overhead", overhead_table, overhead_notes),
     }
     return [(title, table(), notes()) for name, (title, table, notes) in every.items() if _path(name).is_file()]
 

@@ -32,3 +32,15 @@ def test_a_missing_benchmark_is_said(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(files, "reference_root", lambda: tmp_path)
     costs, where = benchmarks.layer_costs()
     assert costs.empty and "has not been measured" in where
+
+
+def test_overhead_has_a_row_a_number_of_runs_and_a_dash_where_nothing_was_measured(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "reference_root", lambda: tmp_path)
+    times = {"plan": 0.5, "status": 0.25, "start_up": 3.0, "store": 0.0125, "local": 0.125}
+    rows = [{"runs": 100, **times, "slurm": 12.5}, {"runs": 1000, **times}]
+    where = {"cpu": "a processor", "cpu_capability": "AVX2", "threads": 2, "torch": "2.0"}
+    files.write_json(tmp_path / "benchmarks" / "overhead.json", {"rows": rows, **where})
+    ((title, table, notes),) = benchmarks.sections()
+    assert title == "Overhead" and "a processor" in notes
+    assert table["planned runs"].tolist() == ["100", "1,000"]
+    assert table["store, ms a run"].tolist() == ["12"] * 2 and table["SLURM, s a run"].tolist() == ["12", "–"]
