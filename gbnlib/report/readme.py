@@ -85,8 +85,7 @@ def _mnist() -> str:
 
 def _told(claim: str, verdict: str, evidence: str) -> str:
     """A verdict as an entry of a list."""
-    statement = paper.claims()[claim].statement
-    return f"- {claim}, {statement[0].lower()}{statement[1:]}: **{verdict}**. {evidence}."
+    return f"- {claim}, {paper.claims()[claim].told}: **{verdict}**. {evidence}."
 
 
 def _benchmarks() -> str:
