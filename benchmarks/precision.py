@@ -28,7 +28,7 @@ def rows() -> dict[str, list[RunConfig]]:
     }
     images = f"{RESNET.train_size:,} images of CIFAR-10 (JPEG), {RESNET.epochs} epochs"
     found[f"ResNet44, {images}, SB, batch {RESNET.small_batch}"] = [
-        planning.method_config(RESNET, "SB", seed) for seed in range(5)
+        planning.method_config(RESNET, "SB", seed) for seed in range(RESNET.seeds)
     ]
     return found
 
