@@ -108,7 +108,7 @@ def set_aside(path: Path, reason: str) -> Path:
     while target.exists():
         target, count = path.with_name(f"{path.name}.corrupt{count}"), count + 1
     os.replace(path, target)
-    print(f"{path.name}: {reason}; set aside as {target.name}", file=sys.stderr)
+    print(f"{path.parent.name}/{path.name}: {reason}; set aside as {target.name}", file=sys.stderr)
     return target
 
 

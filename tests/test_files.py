@@ -60,7 +60,7 @@ def test_set_aside_never_overwrites_what_was_set_aside_before(tmp_path: Path, ca
         files.set_aside(tmp_path / "run", "damaged")
     assert (tmp_path / "run.corrupt").read_text() == "first"
     assert (tmp_path / "run.corrupt2").read_text() == "second"
-    assert "run: damaged; set aside as run.corrupt2" in capsys.readouterr().err
+    assert f"{tmp_path.name}/run: damaged; set aside as run.corrupt2" in capsys.readouterr().err
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one() -> None:

@@ -31,7 +31,7 @@ def accuracies(history: pd.DataFrame, network: str, method: str, which: str = "f
 def compare_with_paper(history: pd.DataFrame, table: str = "table1") -> pd.DataFrame:
     """Table 1 or 2 as the paper prints it and as it came out here, one row a row of the table and method.
 
-    Rows without runs hold NaN, and `data` says "not run at this scale"; `low` and `high` end the t interval.
+    Rows without runs hold NaN, and `data` says "no finished runs"; `low` and `high` end the t interval.
     """
     rows = []
     for published in paper.published(table)["rows"]:
@@ -61,7 +61,7 @@ def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: flo
         "method": method,
         "paper_data": published["dataset_label"],
         "paper": accuracy,
-        "data": data.card(runs.dataset.iloc[0]).label if len(runs) else "not run at this scale",
+        "data": data.card(runs.dataset.iloc[0]).label if len(runs) else "no finished runs",
         "ours": final.estimate,
         "low": final.low,
         "high": final.high,

@@ -163,10 +163,9 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def _told(kind: str, verdicts: Sequence[Verdict]) -> str:
     """A claim in words, with the places of this kind of verdict where the claim was judged in several."""
-    first = verdicts[0]
-    statement = f"{first.statement[0].lower()}{first.statement[1:]}"
+    claim = paper.claims()[verdicts[0].claim]
     where = f"; {_join([each.where for each in verdicts if each.verdict == kind])}" if len(verdicts) > 1 else ""
-    return f"{first.claim} ({statement}{where})"
+    return f"{claim.id} ({claim.told}{where})"
 
 
 def _listed(claims: Iterable[str]) -> str:

@@ -128,7 +128,7 @@ def _older_reference(config: RunConfig) -> Path | None:
     changed = root.stat().st_mtime_ns if root.is_dir() else 0
     for name in _reference_families(root, changed).get(config.family, ()):
         done = root / name / "done.json"
-        if done.is_file() and RunConfig(**files.read_json(done.with_name("config.json"))["config"]) == config:
+        if done.is_file() and _config_in(done.with_name("config.json")) == config:
             return done
     return None
 
@@ -173,16 +173,19 @@ def _is_locked(config: RunConfig) -> bool:
 def write_config(config: RunConfig) -> None:
     """Write `config.json` of a run, first setting aside one that is not of this run."""
     path = folder(config) / "config.json"
-    content = {"id": config.id, "engine": ENGINE, "config": config.model_dump(mode="json")}
     if path.is_file():
-        try:
-            known = json.loads(path.read_text())
-        except ValueError:
-            known = None
-        if known == content:
+        if _config_in(path) == config:
             return
         files.set_aside(path, "not the config of this run")
-    files.write_json(path, content)
+    files.write_json(path, {"id": config.id, "engine": ENGINE, "config": config.model_dump(mode="json")})
+
+
+def _config_in(path: Path) -> RunConfig | None:
+    """The config that a `config.json` holds, also of a version that had fewer fields; None if it holds none."""
+    try:
+        return RunConfig(**json.loads(path.read_text())["config"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def write_done(config: RunConfig, status: str, summary: dict, weights: str) -> None:

@@ -120,7 +120,7 @@ def precision_table() -> pd.DataFrame:
 def precision_notes() -> str:
     """How the table was measured."""
     return (
-        "Final validation accuracy in % of F1 on the embedded digits under the paper's regime, with the 90 % Welch "
+        "Final validation accuracy in % under the paper's regime, fitted to the epochs named, with the 90 % Welch "
         f"interval of the difference: equivalent if it lies within ±{_facts('precision')['margin']} points (two "
         "one-sided tests at 5 %). Where equivalence is not shown, the protocol trains in float32."
     )

@@ -13,6 +13,7 @@ from gbnlib import analysis, experiments, files, paper
 from gbnlib.report import benchmarks
 from gbnlib.report.items import get_item
 from gbnlib.report.listing import duration
+from gbnlib.report.wording import cell
 
 README = files.REPOSITORY / "README.md"
 _BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
@@ -71,7 +72,7 @@ def _mnist() -> str:
     rows = analysis.compare_with_paper(history)
     label = next(row["label"] for row in paper.published("table1")["rows"] if row["network"] == "f1")
     table = rows[rows.network == label].rename(columns={**columns, "n": "seeds"})
-    table = table[[*columns.values(), "seeds"]].to_markdown(index=False, floatfmt=".2f")
+    table = table[[*columns.values(), "seeds"]].map(lambda value: cell(value, 2))
     verdicts = [
         analysis.judge(claim, history, item="table1", scale="desk", network="f1") for claim in get_item("table1").claims
     ]
@@ -80,13 +81,13 @@ def _mnist() -> str:
     facts = [run.provenance() for run in runs]
     where = sorted({f"{each['threads']} thread of {each['cpu']} ({each['cpu_capability']})" for each in facts})
     made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
-    return "\n".join([table, "", f"{made}; `gbn run --item table1 --scale desk` trains them.", "", *told])
+    shown = table.to_markdown(index=False, disable_numparse=True)
+    return "\n".join([shown, "", f"{made}; `gbn run --item table1 --scale desk` trains them.", "", *told])
 
 
 def _told(claim: str, verdict: str, evidence: str) -> str:
     """A verdict as an entry of a list."""
-    statement = paper.claims()[claim].statement
-    return f"- {claim}, {statement[0].lower()}{statement[1:]}: **{verdict}**. {evidence}."
+    return f"- {claim}, {paper.claims()[claim].told}: **{verdict}**. {evidence}."
 
 
 def _benchmarks() -> str:

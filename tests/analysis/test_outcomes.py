@@ -47,7 +47,7 @@ def test_the_table_shows_the_paper_where_nothing_was_run() -> None:
     assert (small.paper, small.ours, small.n, small.best) == (98.27, 97.0, 2, 97.5)
     assert small.difference == pytest.approx(-1.27)
     assert table.iloc[1].diverged == 1 and table.iloc[1].n == 2
-    assert (table.iloc[5:].data == "not run at this scale").all() and table.iloc[5:].ours.isna().all()
+    assert (table.iloc[5:].data == "no finished runs").all() and table.iloc[5:].ours.isna().all()
 
 
 def test_a_row_of_table2_takes_its_own_batch_sizes() -> None:
@@ -74,7 +74,7 @@ def test_the_layout_puts_ours_under_the_papers_row() -> None:
     # SB: errors 4 and 2, so 97 ± t(1) · 1 = 12.71; LB has 88 and 87; nothing else was run.
     assert layout.SB[:3].tolist() == ["98.27", "97.00 [84.29, 109.71]", "97.50"]
     assert layout.LB[1].startswith("87.50 [") and layout["+LR"][1] == "–"
-    assert len(layout) == 3 + 5 * 2 and layout.result[4] == "here: not run at this scale"
+    assert len(layout) == 3 + 5 * 2 and layout.result[4] == "here: no finished runs"
 
 
 def test_a_share_is_given_only_where_there_is_a_gap() -> None:

@@ -1,11 +1,9 @@
-"""Training a run: killed at any point, asked for by several processes, diverging, or where nothing can be written."""
+"""Training a run: side by side with others, orphaned, diverging, or where nothing can be written."""
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -27,26 +25,6 @@ SLOW = RunConfig(
     regime=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-4), Phase(epoch=2, lr=0.01)),
 )
 QUICK = SLOW.model_copy(update={"train_size": 64, "epochs": 2, "regime": (Phase(epoch=0, lr=0.1),)})
-COMMAND = (
-    "import sys; from gbnlib import experiments; "
-    "config = experiments.RunConfig.model_validate_json(sys.argv[1]); "
-    "run = experiments.run(config, checkpoint_seconds=0.0, say=print); print(run.origin, run.status)"
-)
-
-
-def start(config: RunConfig, results: Path) -> subprocess.Popen:
-    """Train a run in a process of its own, saving a checkpoint after every update."""
-    environment = {**os.environ, "GBN_RESULTS": str(results)}
-    call = [sys.executable, "-c", COMMAND, config.model_dump_json()]
-    return subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_several_processes_that_want_one_run_train_it_once(tmp_path: Path) -> None:
-    processes = [start(QUICK, tmp_path) for _ in range(3)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sum("validation error" in output for output in outputs) == 1
-    assert all(output.strip().endswith("local finished") for output in outputs)
 
 
 def test_runs_side_by_side_give_what_runs_alone_give() -> None:

@@ -54,6 +54,16 @@ def test_a_run_with_a_damaged_file_is_set_aside_and_trained_again(finished, name
     assert experiments.run(CONFIG).done["weights_sha256"] == finished.done["weights_sha256"]
 
 
+def test_a_config_written_when_there_were_fewer_fields_is_of_the_run() -> None:
+    path = store.folder(CONFIG) / "config.json"
+    store.write_config(CONFIG)
+    written = files.read_json(path)
+    del written["config"]["noise"]
+    files.write_json(path, written)
+    store.write_config(CONFIG)
+    assert [each.name for each in path.parent.iterdir()] == ["config.json"]
+
+
 def test_a_promoted_run_stands_in_for_the_local_one(finished: experiments.Run) -> None:
     target = experiments.promote(CONFIG)
     assert sorted(path.name for path in target.iterdir()) == sorted([*store.TEXT_FILES, "done.json"])
