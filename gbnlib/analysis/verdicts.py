@@ -40,6 +40,11 @@ class Verdict:
         return self.verdict != NOT_TESTED
 
     @property
+    def clause(self) -> str:
+        """The statement as it continues a sentence."""
+        return f"{self.statement[0].lower()}{self.statement[1:]}"
+
+    @property
     def where(self) -> str:
         """Network and data set, as far as they are known."""
         return " on ".join(filter(None, (self.network_label, self.dataset_label)))
@@ -163,9 +168,9 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def _told(kind: str, verdicts: Sequence[Verdict]) -> str:
     """A claim in words, with the places of this kind of verdict where the claim was judged in several."""
-    claim = paper.claims()[verdicts[0].claim]
+    first = verdicts[0]
     where = f"; {_join([each.where for each in verdicts if each.verdict == kind])}" if len(verdicts) > 1 else ""
-    return f"{claim.id} ({claim.told}{where})"
+    return f"{first.claim} ({first.clause}{where})"
 
 
 def _listed(claims: Iterable[str]) -> str:

@@ -84,11 +84,6 @@ class Claim(_Frozen):
     effect: str = ""
     margin: float = 0.0
 
-    @property
-    def told(self) -> str:
-        """The statement as it continues a sentence."""
-        return f"{self.statement[0].lower()}{self.statement[1:]}"
-
 
 class Ablation(_Frozen):
     """One choice of the protocol changed, for some methods: the fields of a run config that it replaces, and why."""

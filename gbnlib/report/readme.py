@@ -58,9 +58,10 @@ def _row() -> str:
     facts = measured()
     columns = {"method": "method", "paper": "paper (MNIST)", "ours": "here", "low": "low", "high": "high", "n": "seeds"}
     table = pd.DataFrame(facts["table1"])[list(columns)].rename(columns=columns)
-    verdicts = [_told(each["claim"], each["verdict"], each["evidence"]) for each in facts["verdicts"]]
+    claims = paper.claims()
+    verdicts = [analysis.Verdict(statement=claims[each["claim"]].statement, **each) for each in facts["verdicts"]]
     rounded = table.to_markdown(index=False, floatfmt=".2f")
-    return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *verdicts])
+    return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *map(_told, verdicts)])
 
 
 def _mnist() -> str:
@@ -76,18 +77,18 @@ def _mnist() -> str:
     verdicts = [
         analysis.judge(claim, history, item="table1", scale="desk", network="f1") for claim in get_item("table1").claims
     ]
-    told = [_told(each.claim, each.verdict, each.evidence) for each in verdicts]
     hours = sum(run.done["summary"]["seconds"] for run in runs) / 3600
     facts = [run.provenance() for run in runs]
     where = sorted({f"{each['threads']} thread of {each['cpu']} ({each['cpu_capability']})" for each in facts})
     made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
     shown = table.to_markdown(index=False, disable_numparse=True)
-    return "\n".join([shown, "", f"{made}; `gbn run --item table1 --scale desk` trains them.", "", *told])
+    command = "`gbn run --item table1 --scale desk` trains them."
+    return "\n".join([shown, "", f"{made}; {command}", "", *map(_told, verdicts)])
 
 
-def _told(claim: str, verdict: str, evidence: str) -> str:
+def _told(verdict: analysis.Verdict) -> str:
     """A verdict as an entry of a list."""
-    return f"- {claim}, {paper.claims()[claim].told}: **{verdict}**. {evidence}."
+    return f"- {verdict.claim}, {verdict.clause}: **{verdict.verdict}**. {verdict.evidence}."
 
 
 def _benchmarks() -> str:

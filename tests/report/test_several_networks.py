@@ -36,6 +36,12 @@ PER_NETWORK = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_reference_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the committed runs out, so that there are the made-up ones alone."""
+    monkeypatch.setattr(files, "reference_root", lambda: tmp_path / "reference")
+
+
 def pretend(config: RunConfig) -> None:
     """Store a finished run: an error that falls with the place in the regime, a distance that grows like log t."""
     regime, total = config.schedule(), experiments.updates(config)
