@@ -29,6 +29,7 @@ from gbnlib.analysis.verdicts import (
     judge_rows,
     read_verdicts,
     scorecard,
+    scorecard_layout,
     summary,
     write_verdicts,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "read_verdicts",
     "row_runs",
     "scorecard",
+    "scorecard_layout",
     "slope",
     "smallest_detectable_difference",
     "smallest_detectable_effect",

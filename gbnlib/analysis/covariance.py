@@ -164,7 +164,15 @@ def summarise_identity(identity: pd.DataFrame) -> pd.DataFrame:
         return identity
     table = identity.groupby(["scheme", "small", "large"], sort=False)
     shown = table[["formula", "invariance"]].max().map("{:.1e}".format)
-    return shown.assign(left=table.left.first(), n=table.size()).reset_index()
+    columns = {
+        "scheme": "drawn",
+        "small": "small batch",
+        "large": "large batch",
+        "formula": "from the formula",
+        "invariance": "between increments",
+    }
+    counted = shown.assign(**{"factor left": table.left.first(), "networks": table.size()})
+    return counted.reset_index().rename(columns=columns)
 
 
 def judge_invariance(identity: pd.DataFrame, scale: str) -> Verdict:

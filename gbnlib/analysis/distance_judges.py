@@ -79,7 +79,7 @@ def _judge_collapse(curves: pd.DataFrame, which: str) -> Decision:
     before, after = (diffusion.spread(diffusion.panel(curves, name), which, last) for name in diffusion.PANELS)
     ratio = stats.mean((after / before).dropna(), paper.confidence())
     evidence = (
-        f"spread at update {last:,} {100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, "
+        f"spread at update {last:,}: {100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, "
         f"ratio {ratio.text()}"
     )
     return _halved(ratio), evidence, ratio.n[0]

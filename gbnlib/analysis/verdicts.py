@@ -148,22 +148,41 @@ def scorecard(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def scorecard_layout(table: pd.DataFrame) -> pd.DataFrame:
+    """`scorecard` laid out for reading: claim and statement in one column; the evidence names the numbers of seeds."""
+    claims = table.claim + ": " + table.statement
+    return table.drop(columns=["claim", "statement", "n"]).assign(claim=claims)[
+        ["claim", "network and data", "verdict", "evidence", "paper"]
+    ]
+
+
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """A paragraph that answers "does it hold up?", generated from the verdicts alone."""
+    """What answers "does it hold up?", generated from the verdicts alone: two sentences and a Markdown list."""
     tested = [verdict for verdict in verdicts if verdict.tested]
     if not tested:
         return "Nothing has been tested at this scale yet."
-    places = _join(sorted({verdict.where for verdict in tested}))
-    sentences = [f"Tested at scale {tested[0].scale}: {_listed({each.claim for each in tested})}, with {places}."]
+    places = "; ".join(sorted({verdict.where for verdict in tested}))
+    judged = len({each.claim for each in tested})
+    lead = (
+        f"At scale {tested[0].scale}, {judged} of the paper's {len(paper.claims())} claims are tested, with {places}. "
+        f"Verdicts, one a claim, network and data set: {_counted(tested)}."
+    )
+    lines = []
     for kind in VERDICTS[:-1]:
         claims = dict.fromkeys(each.claim for each in tested if each.verdict == kind)
         if claims:
             told = _join([_told(kind, [each for each in tested if each.claim == claim]) for claim in claims])
-            sentences.append(f"**{kind.capitalize()}**: {told}.")
+            lines.append(f"- **{kind.capitalize()}**: {told}.")
     untested = {verdict.claim for verdict in verdicts} - {verdict.claim for verdict in tested}
     if untested:
-        sentences.append(f"Not tested at this scale: {_listed(untested)}.")
-    return " ".join(sentences)
+        lines.append(f"- **{NOT_TESTED.capitalize()}**: {_listed(untested)}.")
+    return "\n".join([lead, "", *lines])
+
+
+def _counted(verdicts: Sequence[Verdict]) -> str:
+    """How many verdicts there are of each kind."""
+    counts = {kind: sum(each.verdict == kind for each in verdicts) for kind in VERDICTS}
+    return _join([f"{count} {kind}" for kind, count in counts.items() if count])
 
 
 def _told(kind: str, verdicts: Sequence[Verdict]) -> str:

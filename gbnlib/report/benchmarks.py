@@ -8,6 +8,13 @@ import pandas as pd
 from gbnlib import files, paper
 
 LAYER_TITLE = "Ghost batch normalization"
+_COST_COLUMNS = {
+    "dtype": "precision",
+    "ghost_size": "ghost size",
+    "loop": "loop ÷ plain",
+    "ghost": "gbnlib ÷ plain",
+    "worst": "worst gbnlib ÷ plain",
+}
 
 
 def layer_costs() -> tuple[pd.DataFrame, str]:
@@ -37,7 +44,8 @@ def summarise_costs(costs: pd.DataFrame) -> pd.DataFrame:
     """Geometric means of the ratios over shapes, and the worst of gbnlib, by layout, number format and ghost size."""
     groups = costs.groupby(["layout", "dtype", "ghost_size"], sort=False)
     means = groups[["loop", "ghost"]].agg(lambda ratios: np.exp(np.log(ratios).mean()))
-    return means.assign(worst_ghost=groups.ghost.max(), shapes=groups.size()).reset_index()
+    table = means.assign(worst=groups.ghost.max(), shapes=groups.size()).reset_index()
+    return table.rename(columns=_COST_COLUMNS)
 
 
 def layer_table() -> pd.DataFrame:

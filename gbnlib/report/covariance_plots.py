@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 
 from gbnlib import analysis, paper
 from gbnlib.analysis import covariance
-from gbnlib.report.plots import method_style
+from gbnlib.report.distance_plots import log_updates
+from gbnlib.report.plots import mean_curve, method_style
 
 _MARKERS = ("o", "s", "^")
 _MEASURES = {
@@ -76,13 +77,13 @@ def accuracies(history: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
 
 
 def distances(distance: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | None = None) -> Axes:
-    """Distance of all weights from their start against updates: a line a method, a band that holds its seeds."""
+    """Distance of all weights from their start against updates: mean and t interval, or runs under three seeds."""
     ax = ax or plt.subplots()[1]
     for method in methods:
-        runs = distance[(distance.method == method) & (distance.status == "finished")].groupby("update")["weights"]
-        style = method_style(method) | {"markersize": 4}
-        ax.plot(runs.mean().index, runs.mean(), label=method, **style)
-        ax.fill_between(runs.min().index, runs.min(), runs.max(), color=style["color"], alpha=0.2, linewidth=0)
-    ax.set(xscale="log", xlabel="updates", ylabel="distance of the weights ‖w(t) − w(0)‖")
+        runs = distance[(distance.method == method) & (distance.status == "finished")] if len(distance) else distance
+        if len(runs):
+            mean_curve(runs, "update", "weights", method_style(method), method, ax)
+    ax.set(ylabel="distance of the weights ‖w(t) − w(0)‖")
+    log_updates(ax)
     ax.legend(fontsize="small")
     return ax

@@ -90,7 +90,7 @@ def paths(
             ax.plot(part.distance, part.rms, **style | look)
     points = paper.published("figure4")["distance"]
     ax.axvspan(points[1], points[-1], color="0.92", zorder=-1, label="the paper's distances")
-    ax.set(xscale="log", yscale="log", xlabel="distance from w₀", ylabel="difference of the loss from L(w₀)")
+    ax.set(xscale="log", yscale="log", xlabel="distance from w₀", ylabel="|L(w) − L(w₀)|, root mean square")
     _legend_once(ax)
     return ax
 

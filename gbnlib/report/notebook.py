@@ -18,7 +18,7 @@ from gbnlib.report.items import Item, get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
 from gbnlib.report.parameters import Parameters, read_parameters
 from gbnlib.report.shown import Shown
-from gbnlib.report.wording import cell, tally, verdict_card
+from gbnlib.report.wording import averaged, cell, tally, verdict_card
 
 #: Missing runs and measurements that take longer than this are made only when the parameter `train` says so.
 PATIENCE_SECONDS = 600.0
@@ -71,7 +71,9 @@ class Notebook:
             )
             self._show(plan_frame(self.configs), "Runs of this notebook, and how many of them are finished.")
         elif self.item.name in experiments.ITEMS:
-            display(Markdown(f"This scale runs nothing for {self.item.title!r}."))
+            display(Markdown("This scale runs nothing of this notebook."))
+        else:
+            display(Markdown("This notebook has no runs; the scale sets what it measures or reads."))
 
     def show_paper_plan(self) -> None:
         """Show what the item trains at paper scale, and how long that takes."""
@@ -81,7 +83,11 @@ class Notebook:
 
     def show_deviations(self) -> None:
         """Show where the suite departs from the paper or its code in this item."""
-        self._show(pd.DataFrame(paper.deviations(self.item.name)), "Deviations: the paper or its code, here, and why.")
+        caption = (
+            "Deviations: the paper or its code, here, and why. [P] printed, [C] read in the code, [D] digitised from a "
+            "plot, [R] remembered, not verified."
+        )
+        self._show(pd.DataFrame(paper.deviations(self.item.name)), caption)
 
     def say(self, text: str) -> None:
         """Show a paragraph."""
@@ -164,8 +170,10 @@ class Notebook:
         if self.measured:
             made = [found for found in self.measured.values() if found]
             print(f"{len(made)} of {len(self.measured)} measurements made.")
-        if history is not None:
+        if self.configs:
             self._check_runs(history)
+        elif history is not None:
+            print("This scale has no runs of this notebook.")
 
     def _check_runs(self, history: pd.DataFrame) -> None:
         """Say which runs are complete, missing or diverged."""
@@ -178,11 +186,22 @@ class Notebook:
         assert len(history) == 0 or history.run.nunique() == len(self.runs)
         assert not history.duplicated(["run", "update"]).any() if len(history) else True
 
-    def save_figure(self, figure: Figure, name: str, caption: str, alt: str, *, network: Shown | None = None) -> None:
+    def save_figure(
+        self,
+        figure: Figure,
+        name: str,
+        caption: str,
+        alt: str,
+        *,
+        network: Shown | None = None,
+        runs: pd.DataFrame | None = None,
+    ) -> None:
         """Save a figure as PNG and SVG with its caption and alt text, and show it.
 
-        `network` heads figure, caption and alt text, where the figure is of one network.
+        `network` heads figure, caption and alt text, where the figure is of one network; `runs` is the frame that it
+        averages over seeds, and adds to the caption how many and with what intervals.
         """
+        caption = caption if runs is None else f"{caption} {averaged(runs)}"
         if network:
             figure.suptitle(f"{network}")
             caption, alt = network.words(caption), network.words(alt)
@@ -251,7 +270,7 @@ class Notebook:
         files.write_json(self._folder("items") / f"{self.item.name}.json", self._record(facts))
         made = [found for found in self.measured.values() if found]
         rows = [("scale", self.scale)]
-        if self.configs or not self.measured:
+        if self.configs:
             rows.append(("runs", tally(self.runs, len(self.configs))))
         if self.runs:
             rows.append(("training time", duration(sum(run.done["summary"]["seconds"] for run in self.runs))))

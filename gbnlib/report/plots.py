@@ -96,12 +96,13 @@ def mean_curve(runs: pd.DataFrame, x: str, y: str, style: dict, label: str, ax: 
 def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Final validation error of one network against batch size: every run, and means with t intervals.
 
-    Returns the axes; they have the paper's curve too where the network is the paper's own.
+    Returns the axes; they have the paper's curve too, and a legend, where the network is the paper's own.
     """
     ax = ax or plt.subplots()[1]
     table = analysis.outcomes(history)
     sizes = set(table.batch_size)
-    if is_the_papers(table, "figure1"):
+    beside_the_papers = is_the_papers(table, "figure1")
+    if beside_the_papers:
         sizes |= set(_paper_errors(ax))
     for batch_size, runs in table.groupby("batch_size"):
         style = batch_style(batch_size) | {"linestyle": ""}
@@ -109,8 +110,11 @@ def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         _with_bar(ax, batch_size, analysis.mean(runs.final_error.dropna(), paper.confidence()), style)
     batch_axis(ax, sorted(sizes))
     ax.set(ylabel="final validation error (%)")
-    ax.plot([], [], "o", color="0.2", label="here")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2) if len(table) else say_empty(ax)
+    if beside_the_papers:
+        ax.plot([], [], "o", color="0.2", label="here")
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    if table.empty:
+        say_empty(ax)
     return ax
 
 
@@ -142,13 +146,14 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *
     ax = ax or plt.subplots()[1]
     rows = table[table.network == label].reset_index(drop=True)
     runs = analysis.outcomes(history)
-    ax.plot(rows.index, rows.paper, "x", color="0.35", markersize=9, label=f"paper ({rows.paper_data[0]})")
+    ax.plot(rows.index, rows.paper, "x", color="0.35", markersize=9, label=f"paper: {rows.paper_data[0]}")
     for position, row in rows.iterrows():
         style = method_style(row.method) | {"linestyle": ""}
         own = 100 - runs[runs.method == row.method].final_error
         ax.plot([position + 0.18] * len(own), own, **run_marks(len(own)), **style)
         _with_bar(ax, position + 0.18, analysis.mean(own.dropna(), paper.confidence()), style)
-    ax.plot([], [], "o", color="0.2", label=f"here ({rows.data[0]})")
+    if len(runs):
+        ax.plot([], [], "o", color="0.2", label=f"here: {rows.data[0]}")
     ax.set_xticks(
         rows.index,
         [

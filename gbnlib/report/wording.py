@@ -1,10 +1,10 @@
-"""How a notebook words its results: a tally, a table's cell, a verdict."""
+"""How a notebook words its results: a tally, a table's cell, what a figure averages, a verdict."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from gbnlib import analysis, experiments
+from gbnlib import analysis, experiments, paper
 from gbnlib.experiments import measurements
 
 
@@ -16,10 +16,24 @@ def tally(made: Sequence[experiments.Run | measurements.Measurement], planned: i
 
 
 def cell(value: object, digits: int) -> str:
-    """A value as a table shows it: a missing number is a dash."""
+    """A value as a table shows it: a missing number is a dash, a negative one has a minus sign."""
     if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.{digits}f}"
+        return "–" if pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
     return str(value)
+
+
+def averaged(runs: pd.DataFrame) -> str:
+    """What a figure of some runs or measurements draws of their seeds, as a sentence of its caption."""
+    if runs.empty:
+        return "Nothing is finished at this scale."
+    keys = [key for key in ("network", "method", "batch_size") if key in runs]
+    counts = runs.groupby(keys).seed.nunique() if keys else pd.Series([runs.seed.nunique()])
+    low, high = int(counts.min()), int(counts.max())
+    if high < paper.minimum_seeds():
+        return f"Every run is drawn ({high} seed{'s' * (high > 1)})."
+    seeds = f"{low}" if low == high else f"{low} to {high}"
+    few = "" if low >= paper.minimum_seeds() else f"; every run where there are under {paper.minimum_seeds()}"
+    return f"Means over {seeds} seeds with {100 * paper.confidence():.0f} % t intervals{few}."
 
 
 def verdict_card(verdict: analysis.Verdict) -> str:

@@ -76,4 +76,4 @@ def test_c12_asks_for_formula_and_invariance(difference: float, expected: str) -
 
 def test_the_table_of_the_identity() -> None:
     table = covariance.summarise_identity(covariance.measure_identity(4, [[1, 2]], 2))
-    assert table.scheme.tolist() == [WITH, WITHOUT] and table.n.tolist() == [2, 2]
+    assert table.drawn.tolist() == [WITH, WITHOUT] and table.networks.tolist() == [2, 2]

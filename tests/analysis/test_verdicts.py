@@ -118,6 +118,9 @@ def test_verdicts_come_back_from_disk_with_the_untested_claims() -> None:
     assert next(verdict for verdict in read if verdict.claim == "C6") == written
     table = analysis.scorecard(read)
     assert len(table) == 13 and table.verdict[5] == "reproduced"
+    layout = analysis.scorecard_layout(table)
+    assert layout.claim[5].startswith("C6: √ scaling") and "(n = 3" in layout.evidence[5]
+    assert list(layout) == ["claim", "network and data", "verdict", "evidence", "paper"]
 
 
 def test_the_summary_names_every_claim_once() -> None:
@@ -125,7 +128,9 @@ def test_the_summary_names_every_claim_once() -> None:
     analysis.write_verdicts([judged("C6", history), judged("C7", history)], "quick")
     text = analysis.summary(analysis.read_verdicts("quick"))
     assert "**Reproduced**: C6 (√ scaling" in text and "**Not reproduced**: C7" in text
-    assert "Not tested at this scale: C1, C2" in text
+    assert "- **Not tested at this scale**: C1, C2" in text
+    assert text.startswith("At scale quick, 2 of the paper's 13 claims are tested, with F1 on MNIST digits (5,000, emb")
+    assert "one a claim, network and data set: 1 reproduced and 1 not reproduced.\n\n- **R" in text
     another = replace(judged("C6", history), network="c1", network_label="C1", verdict=NOT)
     analysis.write_verdicts([another], "quick")
     text = analysis.summary(analysis.read_verdicts("quick"))

@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup
 from gbnlib.analysis import VERDICTS
 from gbnlib.errors import UsageError
 from gbnlib.report import build
+from gbnlib.report.site import pages as site_pages
 from gbnlib.report.site.api import OutsideDocstrings
 from gbnlib.report.site.contents import Item, read_contents
 from gbnlib.report.site.notebooks import as_page
@@ -40,9 +41,10 @@ def words(page: BeautifulSoup) -> str:
 
 def test_front_page_answers_from_the_verdicts(pages):
     text = words(pages["index.html"])
-    assert "Tested at scale quick: C1, C6, C7 and C8, with F1 on MNIST digits (5,000 embedded)." in text
+    assert "At scale quick, 4 of the paper's 13 claims are tested, with F1 on MNIST digits (5,000 embedded)." in text
+    assert "1 reproduced, 1 partly reproduced, 1 not reproduced and 1 inconclusive." in text
     assert "Reproduced : C1 (validation error at equal epochs" in text and "Not reproduced : C8" in text
-    assert "Not tested at this scale: C2, C3, C4, C5, C9, C10, C11, C12 and C13." in text
+    assert "Not tested at this scale : C2, C3, C4, C5, C9, C10, C11, C12 and C13." in text
     assert "Table 1: 11 of 18 runs" in text
 
 
@@ -83,6 +85,13 @@ def test_pages_say_what_is_missing(pages):
     failed = words(pages["items/08_figure4_loss_landscape.html"])
     assert "Figure 4: the loss landscape" in failed and "left no record" in failed
     assert "ZeroDivisionError: division by zero" in failed
+
+
+def test_what_a_scale_leaves_out_is_not_tested_and_what_it_measures_is_counted():
+    left_out, measured = (Item("x", claims=("C5",), measurements=made) for made in ((), ("m-1", "m-2")))
+    assert site_pages._tally(left_out) == [("C5", VERDICTS[-1], 1)] and site_pages._tally(measured) == [("C5", "", 1)]
+    macros = site_pages.environment().get_template("macros.j2").make_module({"tally": site_pages._tally})
+    assert [macros.runs(item).strip() for item in (left_out, measured)] == ["no runs", "2 measurements"]
 
 
 def test_notebook_page_is_folded_and_clean(pages):

@@ -1,5 +1,6 @@
-"""What a notebook object does with measurements."""
+"""What a notebook object does with measurements, captions and empty plans."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -58,3 +59,17 @@ def test_the_record_names_the_measurements(monkeypatch) -> None:
     record = files.read_json(files.results_root() / "smoke" / "items" / "scorecard.json")
     assert record["measurements"] == measurements_of("smoke") == measurements_of("smoke", "scorecard")
     assert len(record["measurements"]) == 1 and measurements_of("smoke", "figure1") == []
+
+
+def test_a_scale_without_runs_says_so_and_counts_none(capsys) -> None:
+    page = notebook()
+    page.check(pd.DataFrame())
+    assert capsys.readouterr().out == "This scale has no runs of this notebook.\n"
+    page.footer()
+    assert "0 of 0" not in capsys.readouterr().out
+
+
+def test_a_caption_says_what_its_figure_averages() -> None:
+    notebook().save_figure(plt.figure(), "x", "A figure.", "Words.", runs=pd.DataFrame({"seed": [0, 1, 2]}))
+    described = files.read_json(files.results_root() / "smoke" / "figures" / "x.json")
+    assert described["caption"] == "A figure. Means over 3 seeds with 95 % t intervals."

@@ -149,7 +149,7 @@ def test_the_papers_curve_is_drawn_for_the_papers_network_alone() -> None:
         pair = plt.subplots(1, 2)[1]
         distance_plots.panels(curves, "first", pair)
         for ax in (axes, *pair):
-            labels = [text.get_text() for text in ax.get_legend().get_texts()]
+            labels = [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
             assert any("paper" in label for label in labels) == (network == "resnet44")
         plt.close("all")
 

@@ -59,7 +59,7 @@ html_copy_source = False
 html_use_index = False
 html_domain_indices = False
 html_show_search_summary = False  # it fetches pages, which browsers refuse for a report opened from disk
-html_sidebars = {"index": [], "guide": []}
+html_sidebars = {"index": [], "guide": [], "benchmarks": []}
 html_context = {"default_mode": "auto"}
 html_theme_options = {
     "logo": {"text": f"Train longer, generalize better · {SCALE}"},

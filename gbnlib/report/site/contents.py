@@ -72,6 +72,11 @@ class Item:
         return self.recorded and self.executed is not None and nothing
 
     @property
+    def is_run(self) -> bool:
+        """Whether the scale runs or measures anything for the item; one without a record may have been stopped."""
+        return bool(self.planned or self.measurements or not self.recorded)
+
+    @property
     def page(self) -> str:
         return f"notebooks/{self.slug}" if self.only_text else f"items/{self.slug}"
 

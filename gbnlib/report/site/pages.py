@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 
 from gbnlib import analysis, paper
+from gbnlib.analysis.judges import NOT_TESTED
 from gbnlib.report import benchmarks
 from gbnlib.report.listing import duration
 from gbnlib.report.networks import network_table
@@ -67,11 +68,14 @@ def _summary(contents: Contents) -> dict:
 
 
 def _tally(item: Item) -> list[tuple[str, str, int]]:
-    """Return (claim, verdict, how often) of an item; a claim without any verdict has the verdict ''."""
+    """Return (claim, verdict, how often) of an item; a claim without any has the verdict '' where something is run."""
     counts = Counter((verdict.claim, verdict.verdict) for verdict in item.verdicts)
     missing = set(item.claims) - {claim for claim, _ in counts}
+    reason = "" if item.is_run else NOT_TESTED
     tally = [(claim, kind, count) for (claim, kind), count in counts.items()]
-    return sorted(tally + [(claim, "", 1) for claim in missing], key=lambda entry: (claim_order(entry[0]), entry[1]))
+    return sorted(
+        tally + [(claim, reason, 1) for claim in missing], key=lambda entry: (claim_order(entry[0]), entry[1])
+    )
 
 
 def _downloads(item: Item) -> list[tuple[str, Exhibit]]:
