@@ -164,7 +164,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     places = "; ".join(sorted({verdict.where for verdict in tested}))
     judged = len({each.claim for each in tested})
     lead = (
-        f"At scale {tested[0].scale}, {judged} of the paper's {len(paper.claims())} claims are tested, with {places}. "
+        f"At scale {tested[0].scale}, {judged} of {len(paper.claims())} claims are tested, with {places}. "
         f"Verdicts, one a claim, network and data set: {_counted(tested)}."
     )
     lines = []

@@ -82,7 +82,8 @@ def distances(distance: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
     for method in methods:
         runs = distance[(distance.method == method) & (distance.status == "finished")] if len(distance) else distance
         if len(runs):
-            mean_curve(runs, "update", "weights", method_style(method), method, ax)
+            style = method_style(method) | {"markevery": max(1, runs["update"].nunique() // 12)}
+            mean_curve(runs, "update", "weights", style, method, ax)
     ax.set(ylabel="distance of the weights ‖w(t) − w(0)‖")
     log_updates(ax)
     ax.legend(fontsize="small")

@@ -129,7 +129,7 @@ def test_the_summary_names_every_claim_once() -> None:
     text = analysis.summary(analysis.read_verdicts("quick"))
     assert "**Reproduced**: C6 (√ scaling" in text and "**Not reproduced**: C7" in text
     assert "- **Not tested at this scale**: C1, C2" in text
-    assert text.startswith("At scale quick, 2 of the paper's 13 claims are tested, with F1 on MNIST digits (5,000, emb")
+    assert text.startswith("At scale quick, 2 of 13 claims are tested, with F1 on MNIST digits (5,000, emb")
     assert "one a claim, network and data set: 1 reproduced and 1 not reproduced.\n\n- **R" in text
     another = replace(judged("C6", history), network="c1", network_label="C1", verdict=NOT)
     analysis.write_verdicts([another], "quick")
