@@ -87,7 +87,7 @@ def field_growth(walks: pd.DataFrame) -> pd.DataFrame:
         powers = np.polyfit(time, np.log(wide.to_numpy()).T, 1)[0]
         straight = {"R² in log t": _straightness(time, mean), "R² as a power": _straightness(time, np.log(mean))}
         told = {"per e-fold": _told(slopes), "power": _told(powers)}
-        rows.append({"alpha": alpha, "distance from": mean[0], "to": mean[-1], **told, **straight})
+        rows.append({"α": alpha, "distance from": mean[0], "to": mean[-1], **told, **straight})
     return pd.DataFrame(rows)
 
 

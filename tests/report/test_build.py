@@ -43,7 +43,7 @@ def test_front_page_answers_from_the_verdicts(pages):
     text = words(pages["index.html"])
     assert "At scale quick, 4 of 13 claims are tested, with F1 on MNIST digits (5,000 embedded)." in text
     assert "1 reproduced, 1 partly reproduced, 1 not reproduced and 1 inconclusive." in text
-    assert "Reproduced : C1 (at the same number of epochs" in text and "Not reproduced : C8" in text
+    assert "Reproduced : C1 (validation error at equal epochs" in text and "Not reproduced : C8" in text
     assert "Not tested at this scale : C2, C3, C4, C5, C9, C10, C11, C12 and C13." in text
     assert "Table 1: 11 of 18 runs" in text
 
