@@ -30,7 +30,7 @@ def spread(scaling: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot([], [], marker, color=color, label=rule)
     for scheme, (fill, dashes) in looks.items():
         ax.plot([], [], dashes, marker="o", color="0.3", fillstyle=fill, label=scheme)
-    ax.set(yscale="log", xlabel="batch size M (of 8 samples)", ylabel="spread of the increment")
+    ax.set(yscale="log", xlabel="batch size M", ylabel="spread of the increment")
     ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"], minor=False)
     ax.minorticks_off()
     ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
