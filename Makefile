@@ -51,7 +51,7 @@ lab: setup ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks/
 
 test: setup ## run the tests
-	@$(BIN)/python -m pytest -n '$(JOBS)' --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -n '$(JOBS)' --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## check style, layers, notebooks without outputs, spelling
 	$(BIN)/ruff check

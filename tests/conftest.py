@@ -12,6 +12,14 @@ import torch
 hypothesis.settings.register_profile("gbnlib", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("gbnlib")
 
+#: Files that take minutes; they begin first, so that no process of `make test` idles at the end.
+LONGEST = ("test_slurm.py", "test_workflow.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:

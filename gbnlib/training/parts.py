@@ -24,7 +24,7 @@ class BatchDropout(nn.Dropout):
         if not self.training:
             return input
         if self.kept is None:
-            chance = torch.Generator(input.device).manual_seed(self.seed)
+            chance = None if input.is_meta else torch.Generator(input.device).manual_seed(self.seed)
             shape = (self.count, *input.shape[1:])
             self.kept = torch.rand(shape, generator=chance, device=input.device) >= self.p
         return input * self.kept[self.first : self.first + len(input)] / (1 - self.p)
