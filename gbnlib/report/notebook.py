@@ -147,7 +147,8 @@ class Notebook:
     ) -> pd.DataFrame:
         """The frame of a measurement: from disk, or made now; empty where it is missing and may not be made.
 
-        One that takes longer than `PATIENCE_SECONDS` is made only when the parameter `train` is true.
+        One that takes longer than `PATIENCE_SECONDS`, or whose data are not there, is made only when the parameter
+        `train` is true.
 
         Parameters
         ----------
@@ -158,11 +159,16 @@ class Notebook:
         parameters, seconds = paper.measurement(name, self.scale)
         parameters |= {key: value for key, value in changes.items() if value}
         wanted = measurements.identify(name, parameters, version)
-        if self.parameters.force or self.parameters.train or seconds <= PATIENCE_SECONDS:
+        state = data.check(parameters["dataset"]) if "dataset" in parameters else "ready"
+        unasked = seconds <= PATIENCE_SECONDS and state == "ready"
+        if self.parameters.force or self.parameters.train or unasked:
             experiments.measure(name, function, parameters, version=version, force=self.parameters.force)
         found = self.measured[wanted] = measurements.find(wanted)
         if found is None:
-            print(f"{name} is not measured yet; it would take about {duration(seconds)}, with `-p train True`.")
+            lacking = "" if state == "ready" else f" Its data are {state}."
+            print(
+                f"{name} is not measured yet; it would take about {duration(seconds)}, with `-p train True`.{lacking}"
+            )
         return pd.DataFrame() if found is None else found.frame()
 
     def check(self, history: pd.DataFrame | None = None) -> None:

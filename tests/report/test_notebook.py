@@ -38,6 +38,12 @@ def test_a_long_measurement_is_made_only_when_asked_for(seconds, train, made, ca
     assert f"{made} of 1 measurements made." in capsys.readouterr().out
 
 
+def test_a_measurement_without_its_data_is_left_and_says_so(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(paper, "measurement", lambda name, scale: ({"dataset": "mnist"}, 1))
+    assert notebook().measure("images", lambda dataset: pytest.fail("made")).empty
+    assert "images is not measured yet" in (said := capsys.readouterr().out) and "Its data are missing: " in said
+
+
 def test_a_long_measurement_that_is_there_is_shown(monkeypatch) -> None:
     takes(monkeypatch, 1)
     notebook().measure("squares", squares)
