@@ -61,6 +61,7 @@ def spread(landscape: pd.DataFrame, network: str, *, ax: Axes | None = None) -> 
 def relative_spread(landscapes: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
     """Standard deviation of the loss against the distance over ‖w_0‖, in logarithms; dashed: a linear loss."""
     ax = ax or plt.subplots()[1]
+    ax.set(xscale="log", yscale="log", xlabel="distance over ‖w₀‖", ylabel="standard deviation of the loss")
     for network, landscape in landscapes.items():
         if landscape.empty:
             continue
@@ -69,7 +70,6 @@ def relative_spread(landscapes: Mapping[str, pd.DataFrame], *, ax: Axes | None =
         line = away.groupby("distance")[["relative", "slope"]].mean()
         ax.plot(line.relative, line.index * line.slope, "--", color=_style(network)["color"], zorder=0)
     ax.plot([], [], "--", color="0.5", label="d ‖∇L(w₀)‖ / √n")
-    ax.set(xscale="log", yscale="log", xlabel="distance over ‖w₀‖", ylabel="standard deviation of the loss")
     _legend_once(ax)
     return ax
 
@@ -79,6 +79,7 @@ def paths(
 ) -> Axes:
     """√E[(L(w) − L(w_0))²] along random directions (full marks) and |L(w_t) − L(w_0)| along the training (open)."""
     ax = ax or plt.subplots()[1]
+    ax.set(xscale="log", yscale="log", xlabel="distance from w₀", ylabel="|L(w) − L(w₀)|, root mean square")
     for network, landscape in landscapes.items():
         style = _style(network)
         if len(landscape):
@@ -90,7 +91,6 @@ def paths(
             ax.plot(part.distance, part.rms, **style | look)
     points = paper.published("figure4")["distance"]
     ax.axvspan(points[1], points[-1], color="0.92", zorder=-1, label="the paper's distances")
-    ax.set(xscale="log", yscale="log", xlabel="distance from w₀", ylabel="|L(w) − L(w₀)|, root mean square")
     _legend_once(ax)
     return ax
 
