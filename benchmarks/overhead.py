@@ -27,6 +27,7 @@ from gbnlib.experiments import RunConfig, provenance, store
 
 sys.path.insert(0, str(files.REPOSITORY))
 from tests import slurm
+from tests.stored import leave
 
 COUNTS, SLURM_COUNTS = (1, 10, 100, 1000), (1, 10, 100)
 BIN = Path(sys.executable).parent
@@ -65,14 +66,6 @@ def gbn(copy: Path, results: Path, *words: object) -> float:
 def planned(count: int) -> list[RunConfig]:
     """The runs that the copy plans."""
     return experiments.plan("start_here", "smoke", count)[:count]
-
-
-def leave(config: RunConfig) -> None:
-    """What a finished run leaves."""
-    store.write_config(config)
-    for name in ("history.csv", "distance.csv", "provenance.json"):
-        files.write_text(store.folder(config) / name, "update\n1\n")
-    store.write_done(config, "finished", {"seconds": 0.0}, "")
 
 
 def own_times(copy: Path, results: Path, configs: list[RunConfig]) -> dict[str, float]:

@@ -20,7 +20,7 @@ DIGITS = {
 RESNET = paper.protocol("resnet44", "desk")
 
 
-def rows() -> dict[str, list[RunConfig]]:
+def float32_rows() -> dict[str, list[RunConfig]]:
     """The float32 runs of each row, one a seed."""
     found = {
         f"F1, digits, {name}": [experiments.own_config("f1", seed=seed, dataset="digits", **row) for seed in range(24)]
@@ -63,12 +63,13 @@ def compared(name: str, runs: list[RunConfig]) -> dict:
 
 def main() -> None:
     """Train what is missing, compare, write."""
-    runs = [run for each in rows().values() for run in each]
+    rows = float32_rows()
+    runs = [run for each in rows.values() for run in each]
     runs += [in_bf16(run) for run in runs]
     experiments.run_all(runs, "desk", say=print)
     for run in runs:
         experiments.promote(run)
-    table = [compared(name, each) for name, each in rows().items()]
+    table = [compared(name, each) for name, each in rows.items()]
     facts = {**provenance.software(), **provenance.hardware(), "margin": MARGIN}
     files.write_json(files.reference_root() / "benchmarks" / "precision.json", {**facts, "rows": table})
     for row in table:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gbnlib import experiments, files
-from gbnlib.experiments import store
+from tests.stored import leave
 
 
 def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -118,10 +118,7 @@ def test_plan_and_status_of_a_thousand_runs_take_few_calls_and_files_a_run(tmp_p
     seeds = math.ceil(1000 / len(experiments.plan_scale("paper", 1)))
     configs = experiments.plan_scale("paper", seeds)
     for config in configs[::2]:
-        store.write_config(config)
-        for name in ("history.csv", "distance.csv", "provenance.json"):
-            files.write_text(store.folder(config) / name, "update\n1\n")
-        store.write_done(config, "finished", {"seconds": 3.0}, "")
+        leave(config, seconds=3.0)
     finished = sum(map(experiments.is_done, configs))
     for command, calls in (("plan", 4_000), ("status", 1_500)):
         line, counts = counted(command, "--scale", "paper", "--seeds", str(seeds))

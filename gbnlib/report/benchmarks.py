@@ -1,11 +1,13 @@
 """Benchmarks that are committed with the code, as frames."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from gbnlib import files, paper
+from gbnlib.report.wording import cell
 
 LAYER_TITLE = "Ghost batch normalization"
 _COST_COLUMNS = {
@@ -144,18 +146,20 @@ def overhead_table() -> pd.DataFrame:
         "local": "Snakemake, s a run",
         "slurm": "SLURM, s a run",
     }
+    units = {"store": 1000}
     rows = [
         {
             "planned runs": f"{row['runs']:,}",
-            **{label: _shown(row.get(name), 1000 if name == "store" else 1) for name, label in columns.items()},
+            **{label: _shown(row.get(name, math.nan) * units.get(name, 1)) for name, label in columns.items()},
         }
         for row in _facts("overhead")["rows"]
     ]
     return pd.DataFrame(rows)
 
 
-def _shown(value: float | None, factor: float) -> str:
-    return "–" if value is None else f"{factor * value:.2f}" if factor * value < 10 else f"{factor * value:.0f}"
+def _shown(value: float) -> str:
+    """A number with two digits, with none from ten on."""
+    return cell(value, 2 if value < 10 else 0)
 
 
 def overhead_notes() -> str:

@@ -159,17 +159,21 @@ class Notebook:
         parameters, seconds = paper.measurement(name, self.scale)
         parameters |= {key: value for key, value in changes.items() if value}
         wanted = measurements.identify(name, parameters, version)
-        state = data.check(parameters["dataset"]) if "dataset" in parameters else "ready"
-        unasked = seconds <= PATIENCE_SECONDS and state == "ready"
-        if self.parameters.force or self.parameters.train or unasked:
+        if self.parameters.force or (measurements.find(wanted) is None and self._may_make(name, parameters, seconds)):
             experiments.measure(name, function, parameters, version=version, force=self.parameters.force)
         found = self.measured[wanted] = measurements.find(wanted)
-        if found is None:
-            lacking = "" if state == "ready" else f" Its data are {state}."
-            print(
-                f"{name} is not measured yet; it would take about {duration(seconds)}, with `-p train True`.{lacking}"
-            )
         return pd.DataFrame() if found is None else found.frame()
+
+    def _may_make(self, name: str, parameters: dict, seconds: float) -> bool:
+        """Whether a missing measurement is made now; if not, say what it takes."""
+        if self.parameters.train:
+            return True
+        state = data.check(parameters["dataset"]) if "dataset" in parameters else "ready"
+        if seconds <= PATIENCE_SECONDS and state == "ready":
+            return True
+        lacking = "" if state == "ready" else f" Its data are {state}."
+        print(f"{name} is not measured yet; it would take about {duration(seconds)}, with `-p train True`.{lacking}")
+        return False
 
     def check(self, history: pd.DataFrame | None = None) -> None:
         """Say what is complete, what is missing and what diverged; assert what must never be false."""

@@ -161,11 +161,12 @@ def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tenso
     sums = torch.zeros(3, dtype=torch.float64, device=labels.device)
     training.optimizer.zero_grad(set_to_none=True)
     parts, first = training.shares.micro_batches(count), 0
+    before = training.shares.mine(count).start
     training.draws.begin(training.update, count)
     with _one_batch(training, len(parts), count):
         for size, ghosts in parts:
             part = slice(first, first + size)
-            training.draws.go_to(training.shares.mine(count).start + first)
+            training.draws.go_to(before + first)
             factor = None if factors is None else factors[part]
             sums += _accumulate(training, images[part], labels[part], factor, ghosts, count)
             first += size

@@ -80,21 +80,13 @@ def killed_at_random(results: Path, moments: int, seed: int) -> int:
     return kills
 
 
-def compared_with_undisturbed(tmp_path: Path, moments: int, seed: int) -> None:
-    """Kill, go on, and compare with a training that nobody killed."""
+@pytest.mark.parametrize(
+    ("moments", "seed"), [(2, 0), *(pytest.param(10, seed, marks=pytest.mark.slow) for seed in range(5))]
+)
+def test_a_run_killed_at_random_moments_ends_bit_identical(tmp_path: Path, moments: int, seed: int) -> None:
     assert start(CONFIG, tmp_path / "whole").wait(120) == 0
     assert killed_at_random(tmp_path / "killed", moments, seed) == moments
     assert result(tmp_path / "killed", CONFIG) == result(tmp_path / "whole", CONFIG)
-
-
-def test_a_run_killed_at_random_moments_ends_bit_identical(tmp_path: Path) -> None:
-    compared_with_undisturbed(tmp_path, moments=2, seed=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-def test_a_run_killed_at_ten_random_moments_ends_bit_identical(tmp_path: Path, seed: int) -> None:
-    compared_with_undisturbed(tmp_path, moments=10, seed=seed)
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(8, marks=pytest.mark.slow)])
