@@ -1,4 +1,4 @@
-"""The command line: `gbn plan | run | status | data | report | promote | clean`."""
+"""The command line: `gbn plan | run | measure | status | data | report | promote | clean`."""
 
 import os
 import shutil
@@ -117,6 +117,29 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
 
 
 @app.command()
+def measure(
+    scale: ScaleOption = "quick",
+    item: ItemOption = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Measure again what is there.")] = False,
+) -> None:
+    """Make the measurements of an item or a scale: what is computed without training a run, such as a landscape."""
+    from gbnlib import experiments
+    from gbnlib.analysis import measured
+    from gbnlib.report.items import get_item
+    from gbnlib.report.listing import duration, measuring_text
+
+    planned = experiments.measurements.plan(scale, item and get_item(item).name)
+    if not planned:
+        raise UsageError(f"{item} measures nothing. See `gbn plan --scale {scale}`.")
+    for wanted, plan in planned.items():
+        if force or experiments.measurements.find(wanted) is None:
+            _say(f"[{measuring_text(scale, item)}] {plan.name}: about {duration(plan.seconds)}")
+            measured.make(plan, device=device, force=force)
+    _say(measuring_text(scale, item))
+
+
+@app.command()
 def status(scale: ScaleOption = "quick", item: ItemOption = "", seeds: SeedsOption = 0) -> None:
     """Show every run of a scale with its state and progress, also while others train."""
     from gbnlib.report.listing import status_text
@@ -164,12 +187,10 @@ def report(scale: ScaleOption = "quick") -> None:
 def promote(scale: ScaleOption = "desk", item: ItemOption = "") -> None:
     """Copy finished runs (no checkpoints) and measurements to results/reference, which is committed."""
     from gbnlib import experiments
-    from gbnlib.report.items import get_item
-    from gbnlib.report.listing import configs_of, measurements_of
+    from gbnlib.report.listing import configs_of
 
-    only_measured = item and get_item(item).name not in experiments.ITEMS
-    copied = [experiments.promote(config) for config in ([] if only_measured else configs_of(scale, item))]
-    copied += [experiments.measurements.promote(wanted) for wanted in measurements_of(scale, item)]
+    copied = [experiments.promote(config) for config in configs_of(scale, item)]
+    copied += [experiments.measurements.promote(wanted) for wanted in experiments.measurements.plan(scale, item)]
     copied = [path for path in copied if path is not None]
     for path in copied:
         typer.echo(path.name)
@@ -183,14 +204,12 @@ def clean(
 ) -> None:
     """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
     from gbnlib import experiments, files, paper
-    from gbnlib.report.listing import measurements_of
 
-    measured = measurements_of(scale)
     files.remove_folder(files.results_root() / paper.scale(scale).name)
     if runs:
         for config in experiments.plan_scale(scale):
             files.remove_folder(experiments.folder(config))
-        for wanted in measured:
+        for wanted in experiments.measurements.plan(scale):
             files.remove_folder(experiments.measurements.root() / wanted)
     typer.echo(f"Removed {files.results_root() / scale}{' and its runs' * runs}. Reference runs are never removed.")
 

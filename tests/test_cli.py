@@ -62,7 +62,7 @@ def test_sigterm_stops_a_call_with_several_runs_and_begins_no_more() -> None:
     assert "running" not in states and states.count("missing") >= len(configs) - 2
 
 
-@pytest.mark.parametrize("command", ["", "plan", "run", "status", "data", "report", "promote", "clean"])
+@pytest.mark.parametrize("command", ["", "plan", "run", "measure", "status", "data", "report", "promote", "clean"])
 def test_every_command_explains_itself(command: str) -> None:
     done = gbn(*filter(None, [command, "--help"]))
     assert done.returncode == 0 and "Usage" in done.stdout and "--help" in done.stdout
@@ -82,6 +82,24 @@ def test_plan_run_status_and_clean_of_a_scale() -> None:
     assert not (files.results_root() / "smoke").exists() and (files.results_root() / "runs" / run_id).exists()
     gbn("clean", "--scale", "smoke", "--runs")
     assert not (files.results_root() / "runs" / run_id).exists()
+
+
+def test_measure_makes_what_an_item_measures_once_and_says_how_far_it_is() -> None:
+    first, second = (gbn("measure", "--scale", "smoke", "--item", "random_walk").stdout.splitlines() for _ in range(2))
+    assert first[0].startswith("[4 measurements, 0 made, about 4 s to go] passages")
+    assert len(first) == 5 and first[-1] == second[-1] == "4 measurements, 4 made, nothing to measure"
+    assert len(second) == 1 and second[-1] in gbn("plan", "--scale", "smoke", "--item", "random_walk").stdout
+    gbn("clean", "--scale", "smoke", "--runs")
+    assert not list(files.results_root().glob("measurements/*/done.json"))
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [("figure1", "figure1 measures nothing"), ("figur4", "unknown item 'figur4'; did you mean 'figure4'")],
+)
+def test_an_item_that_measures_nothing_is_refused(item: str, message: str) -> None:
+    done = gbn("measure", "--item", item)
+    assert done.returncode == 2 and done.stderr.startswith(f"gbn: {message}")
 
 
 def test_data_check_lists_every_set_with_its_state() -> None:

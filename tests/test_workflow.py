@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,8 +62,17 @@ def stamps(results: Path, kind: str = "runs") -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in (results / kind).glob("*/done.json")}
 
 
+def provenance(results: Path) -> dict[str, str]:
+    """Where each measurement is from, with the time when it was made."""
+    return {path.parent.name: path.read_text() for path in results.glob("measurements/*/provenance.json")}
+
+
 def test_the_first_call_makes_runs_notebooks_figures_and_report(reproduced: Path) -> None:
     assert set(stamps(reproduced)) == {config.id for config in experiments.plan_scale("smoke")}
+    planned = experiments.measurements.plan("smoke")  # some are those of all scales, and among the reference ones
+    assert set(stamps(reproduced, "measurements")) == {
+        wanted for wanted in planned if not experiments.measurements.find(wanted)
+    }
     smoke = reproduced / "smoke"
     assert (smoke / "report" / "index.html").is_file()
     assert sorted(path.stem for path in (smoke / "notebooks").glob("*.ipynb")) == sorted(NOTEBOOKS)
@@ -88,19 +98,37 @@ def test_executed_notebooks_hold_no_error_and_one_output_for_training(reproduced
         assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
-def test_a_second_call_does_nothing_and_a_deleted_run_is_made_alone(reproduced: Path) -> None:
+def test_a_second_call_does_nothing_and_what_was_deleted_is_made_alone(reproduced: Path) -> None:
     before = stamps(reproduced)
     index = (reproduced / "smoke" / "report" / "index.html").stat().st_mtime_ns
     reproduce(reproduced)
     assert stamps(reproduced) == before
     assert (reproduced / "smoke" / "report" / "index.html").stat().st_mtime_ns == index
-    victim = next(iter(before))
+    victim, measured = next(iter(before)), provenance(reproduced)
+    lost = next(wanted for wanted in measured if wanted.startswith("landscape_f1"))
+    shutil.rmtree(reproduced / "measurements" / lost)
     sums = json.loads((reproduced / "runs" / victim / "done.json").read_text())["weights_sha256"]
     shutil.rmtree(reproduced / "runs" / victim)
     reproduce(reproduced)
     after = stamps(reproduced)
     assert {run for run in before if before[run] != after[run]} == {victim}
     assert json.loads((reproduced / "runs" / victim / "done.json").read_text())["weights_sha256"] == sums
+    again = provenance(reproduced)
+    assert {wanted for wanted in measured if measured[wanted] != again[wanted]} == {lost}
+
+
+def test_the_report_alone_trains_and_measures_nothing(tmp_path: Path) -> None:
+    profile = files.REPOSITORY / "workflow" / "profiles" / "local"
+    call = [BIN / "snakemake", "--profile", profile, "--dry-run", "--quiet", "rules", "--config", "scale=smoke"]
+    jobs = {}
+    for train in ("true", "false"):
+        asked = [*call, f"train={train}"]
+        done = subprocess.run(
+            asked, cwd=files.REPOSITORY, env=environment(tmp_path), capture_output=True, text=True, timeout=300
+        )
+        jobs[train] = set(re.findall(r"^(\w+) +\d+$", done.stdout, flags=re.M))
+    assert jobs["false"] == {"all", "notebook", "report", "total"}
+    assert jobs["true"] - jobs["false"] >= {"train", "measure_figure4", "measure_algorithm1"}
 
 
 def execute(results: Path, folder: Path, name: str, *parameters: str) -> subprocess.CompletedProcess:

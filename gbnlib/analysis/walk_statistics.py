@@ -15,8 +15,12 @@ FIRST_STEPS = 1024
 
 
 def compare_with_theory(passages: pd.DataFrame, walks: pd.DataFrame, valleys: pd.DataFrame) -> pd.DataFrame:
-    """What theory says and what came out, one row a quantity, with its 95 % interval and what it rests on."""
-    return pd.DataFrame([*_growth_rows(passages), *_sinai_rows(walks, valleys)])
+    """What theory says and what came out, one row a quantity, with its 95 % interval and what it rests on.
+
+    A frame that is empty, since it is not measured yet, has no rows.
+    """
+    parts = ((_growth_rows, passages), (_sinai_rows, walks), (_valley_rows, valleys))
+    return pd.DataFrame([row for rows, frame in parts if len(frame) for row in rows(frame)])
 
 
 def _growth_rows(passages: pd.DataFrame) -> list[dict]:
@@ -40,9 +44,14 @@ def exponent(part: pd.DataFrame, column: str) -> Interval:
     return stats.mean(slopes.tolist(), paper.confidence())
 
 
-def _sinai_rows(walks: pd.DataFrame, valleys: pd.DataFrame) -> list[dict]:
-    """Growth of Sinai's walk, and the spread of its valleys."""
-    rows = [_row("Sinai's walk: growth of (E[x²])^(1/4) with log t", SINAI_MEAN_SQUARE**0.25, sinai_growth(walks))]
+def _sinai_rows(walks: pd.DataFrame) -> list[dict]:
+    """Growth of Sinai's walk."""
+    return [_row("Sinai's walk: growth of (E[x²])^(1/4) with log t", SINAI_MEAN_SQUARE**0.25, sinai_growth(walks))]
+
+
+def _valley_rows(valleys: pd.DataFrame) -> list[dict]:
+    """Spread of the valleys of Sinai's walk."""
+    rows = []
     for depth, part in valleys.groupby("depth"):
         squares = (part.x / depth**2) ** 2
         interval = stats.bootstrap(squares, confidence=paper.confidence(), seed=0)
@@ -79,7 +88,7 @@ def field_growth(walks: pd.DataFrame) -> pd.DataFrame:
     interval over walkers; `R²` says how straight the mean distance is in either picture.
     """
     rows = []
-    for alpha, part in walks.groupby("alpha"):
+    for alpha, part in walks.groupby("alpha") if len(walks) else ():
         late = part[part.steps >= part.steps.max() ** 0.5]
         wide = late.pivot(index="walker", columns="steps", values="distance")
         time, mean = np.log(wide.columns.to_numpy(dtype=float)), wide.mean().to_numpy()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from gbnlib import files
+from gbnlib import files, paper
 from gbnlib.errors import UsageError
 from gbnlib.experiments import provenance, store
 
@@ -85,6 +85,14 @@ def identify(name: str, parameters: Mapping[str, Any], version: int = 1) -> str:
     content = {"name": name, "version": version, "parameters": dict(parameters)}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{name}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+
+
+def plan(scale: str, item: str = "") -> dict[str, paper.MeasurementPlan]:
+    """What is measured at a scale, for one item or for all, by id."""
+    planned = [paper.measurement(name, scale) for name in paper.measurements()]
+    return {
+        identify(entry.name, entry.parameters, entry.version): entry for entry in planned if item in ("", entry.item)
+    }
 
 
 def root() -> Path:

@@ -85,6 +85,21 @@ class Claim(_Frozen):
     margin: float = 0.0
 
 
+class MeasurementPlan(_Frozen):
+    """What is measured rather than trained, at one scale: for which item, by which function of `gbnlib.analysis`
+    ("module:function"), with which parameters, and about how many seconds that takes on two CPU cores.
+
+    `version` is raised when the same parameters would now give another result.
+    """
+
+    name: str
+    item: str
+    function: str
+    parameters: dict[str, Any]
+    seconds: PositiveFloat
+    version: PositiveInt = 1
+
+
 class Ablation(_Frozen):
     """One choice of the protocol changed, for some methods: the fields of a run config that it replaces, and why."""
 
@@ -148,14 +163,20 @@ def ablations(network: str) -> list[Ablation]:
     return [Ablation(name=name, **entry) for name, entry in _read("ablations").get(network, {}).items()]
 
 
-def measurement(name: str, scale_name: str) -> tuple[dict[str, Any], float]:
-    """Parameters of a measurement at a scale, and about how many seconds it takes."""
+def measurements() -> list[str]:
+    """The names of all measurements."""
+    return list(_read("measurements"))
+
+
+def measurement(name: str, scale_name: str) -> MeasurementPlan:
+    """One measurement at a scale."""
     entries = _read("measurements")
     if name not in entries:
         raise unknown("measurement", name, entries)
     parameters = {key: value for key, value in entries[name].items() if key not in scales()}
     parameters |= entries[name][scale(scale_name).name]
-    return parameters, parameters.pop("seconds")
+    facts = {key: parameters.pop(key) for key in MeasurementPlan.model_fields if key in parameters}
+    return MeasurementPlan(name=name, parameters=parameters, **facts)
 
 
 def claims() -> dict[str, Claim]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from gbnlib import analysis, paper
 from gbnlib.analysis import covariance
 from gbnlib.report.distance_plots import log_updates
-from gbnlib.report.plots import mean_curve, method_style
+from gbnlib.report.plots import mean_curve, method_style, of_measurement
 
 _MARKERS = ("o", "s", "^")
 _MEASURES = {
@@ -18,9 +18,9 @@ _MEASURES = {
 }
 
 
-def spread(scaling: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def spread(scaling: pd.DataFrame, *, ax: Axes) -> Axes:
     """Spread of the increment against the batch, over that of batch 1: enumerated (marks) and the formula (lines)."""
-    ax = ax or plt.subplots()[1]
     looks = dict(zip(covariance.SCHEMES, (("full", "-"), ("none", "--")), strict=True))
     for color, marker, rule in zip(sns.color_palette("colorblind"), _MARKERS, covariance.RULES, strict=False):
         for scheme, (fill, dashes) in looks.items():
@@ -37,9 +37,9 @@ def spread(scaling: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def left_out(approximations: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def left_out(approximations: pd.DataFrame, *, ax: Axes) -> Axes:
     """What the derivation leaves out, over epochs: mean and t interval from three seeds on, below every seed a line."""
-    ax = ax or plt.subplots()[1]
     few = approximations.seed.nunique() < paper.minimum_seeds()
     for color, marker, (column, label) in zip(
         sns.color_palette("colorblind"), _MARKERS, _MEASURES.items(), strict=False

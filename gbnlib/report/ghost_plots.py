@@ -7,6 +7,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from gbnlib.analysis import ghosts
+from gbnlib.report.plots import of_measurement
 
 _RULES = (*ghosts.RULES, "total variance")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -38,9 +39,9 @@ def batch_in_ghosts(count: int, ghost_size: int, seed: int, *, ax: Axes | None =
     return ax
 
 
-def noise(scatter: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def noise(scatter: pd.DataFrame, *, ax: Axes) -> Axes:
     """How far a sample's output scatters against ghost size, with its 95 % interval, and the leading order."""
-    ax = ax or plt.subplots()[1]
     for position, (value, part) in enumerate(scatter.groupby("value")):
         color = sns.color_palette("viridis_r", 4)[position + 1]
         ends = part.sd - part.low, part.high - part.sd
@@ -69,9 +70,9 @@ def rule_weights(count: int, momentum: float, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def running_means(running: pd.DataFrame, mean: float, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def running_means(running: pd.DataFrame, mean: float, *, ax: Axes) -> Axes:
     """Running mean after each forward, by rule, and the true mean."""
-    ax = ax or plt.subplots()[1]
     for rule in ghosts.RULES:
         part = running[running.rule == rule]
         ax.plot(part.forward, part["mean"], **_rule_style(rule) | {"markersize": 4, "linewidth": 1.2})

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gbnlib import data, experiments, files, paper
-from gbnlib.experiments import RunConfig
+from gbnlib.experiments import RunConfig, measurements
+from gbnlib.report.items import items
 
 
 def duration(seconds: float) -> str:
@@ -16,14 +17,10 @@ def duration(seconds: float) -> str:
 
 
 def configs_of(scale: str, item: str, seeds: int = 0) -> list[RunConfig]:
-    """The runs of one item, or of the whole scale when `item` is empty."""
+    """The runs of one item, or of the whole scale when `item` is empty; an item that only measures has none."""
+    if item in items() and item not in experiments.ITEMS:
+        return []
     return experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
-
-
-def measurements_of(scale: str, item: str = "") -> list[str]:
-    """Ids of the measurements that the executed notebooks of a scale, or the one of an item, rest on."""
-    records = sorted((files.results_root() / scale / "items").glob(f"{item or '*'}.json"))
-    return list(dict.fromkeys(wanted for path in records for wanted in files.read_json(path).get("measurements", [])))
 
 
 def plan_frame(configs: Sequence[RunConfig]) -> pd.DataFrame:
@@ -59,8 +56,16 @@ def plan_text(scale: str, item: str = "", seeds: int = 0) -> str:
         if configs:
             lines.append(plan_frame(configs).to_string(index=False))
     everything = list(dict.fromkeys(configs_of(scale, item, seeds)))
-    lines += ["", f"In all, each run once: {summary_text(everything, scale)}"]
+    lines += ["", measuring_text(scale, item), f"In all, each run once: {summary_text(everything, scale)}"]
     return "\n".join(lines if item else [*lines, *_not_run(scale, everything)])
+
+
+def measuring_text(scale: str, item: str = "") -> str:
+    """How many measurements a scale or an item has, how many of them are made, and the time of the others."""
+    planned = measurements.plan(scale, item)
+    missing = [plan for wanted, plan in planned.items() if measurements.find(wanted) is None]
+    left = f"about {duration(sum(plan.seconds for plan in missing))} to go" if missing else "nothing to measure"
+    return f"{len(planned)} measurements, {len(planned) - len(missing)} made, {left}"
 
 
 def _not_run(scale: str, configs: Sequence[RunConfig]) -> list[str]:

@@ -1,6 +1,6 @@
 """What every notebook does the same way: check parameters, get runs, save what it shows, say where it comes from."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,16 +12,14 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from gbnlib import analysis, data, experiments, files, paper
+from gbnlib.analysis import measured
 from gbnlib.experiments import RunConfig, measurements, provenance
 from gbnlib.report import plots
 from gbnlib.report.items import Item, get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
-from gbnlib.report.parameters import Parameters, read_parameters
+from gbnlib.report.parameters import Parameters, patience, read_parameters
 from gbnlib.report.shown import Shown
 from gbnlib.report.wording import averaged, cell, tally, verdict_card
-
-#: Missing runs and measurements that take longer than this are made only when the parameter `train` says so.
-PATIENCE_SECONDS = 600.0
 
 
 def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
@@ -101,7 +99,7 @@ class Notebook:
     def compute(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Train what is missing and allowed; the tidy frames (history, distance) of all finished runs.
 
-        Missing runs that would take longer than `PATIENCE_SECONDS` are trained only when `train` is true.
+        Missing runs that would take longer than `patience()` are trained only when `train` is true.
         """
         self.runs = []
         return self._computed(self.configs)
@@ -122,7 +120,7 @@ class Notebook:
         """Train what is missing and allowed of some runs, note those that are finished, and load them."""
         wait = experiments.remaining_seconds(configs, self.scale)
         forced = self.parameters.force and configs
-        if forced or (wait and (self.parameters.train or wait <= PATIENCE_SECONDS)):
+        if forced or (wait and (self.parameters.train or wait <= patience())):
             self._train(configs)
         found = [run for config in configs if (run := experiments.find(config)) is not None]
         self.runs = [*self.runs, *found]
@@ -142,37 +140,35 @@ class Notebook:
         experiments.run_all(configs, self.scale, tick=tick, **options)
         line.update(Markdown(""))
 
-    def measure(
-        self, name: str, function: Callable[..., pd.DataFrame], *, version: int = 1, **changes: object
-    ) -> pd.DataFrame:
+    def measure(self, name: str, **changes: object) -> pd.DataFrame:
         """The frame of a measurement: from disk, or made now; empty where it is missing and may not be made.
 
-        One that takes longer than `PATIENCE_SECONDS`, or whose data are not there, is made only when the parameter
-        `train` is true.
+        One that takes longer than `patience()`, or whose data are not there, is made only when the parameter `train` is
+        true.
 
         Parameters
         ----------
-        name : an entry of `paper.measurement`, which holds its parameters by scale and how long it takes.
-        function, version : as `experiments.measure` takes them.
+        name : a name of `paper.measurements()`.
         **changes : parameters that replace the scale's; an empty or zero value leaves it.
         """
-        parameters, seconds = paper.measurement(name, self.scale)
-        parameters |= {key: value for key, value in changes.items() if value}
-        wanted = measurements.identify(name, parameters, version)
-        if self.parameters.force or (measurements.find(wanted) is None and self._may_make(name, parameters, seconds)):
-            experiments.measure(name, function, parameters, version=version, force=self.parameters.force)
+        plan = paper.measurement(name, self.scale)
+        plan.parameters.update({key: value for key, value in changes.items() if value})
+        wanted = measurements.identify(name, plan.parameters, plan.version)
+        if self.parameters.force or (measurements.find(wanted) is None and self._may_make(plan)):
+            measured.make(plan, device=self.parameters.device, force=self.parameters.force)
         found = self.measured[wanted] = measurements.find(wanted)
         return pd.DataFrame() if found is None else found.frame()
 
-    def _may_make(self, name: str, parameters: dict, seconds: float) -> bool:
+    def _may_make(self, plan: paper.MeasurementPlan) -> bool:
         """Whether a missing measurement is made now; if not, say what it takes."""
         if self.parameters.train:
             return True
-        state = data.check(parameters["dataset"]) if "dataset" in parameters else "ready"
-        if seconds <= PATIENCE_SECONDS and state == "ready":
+        state = data.check(plan.parameters["dataset"]) if "dataset" in plan.parameters else "ready"
+        if plan.seconds <= patience() and state == "ready":
             return True
         lacking = "" if state == "ready" else f" Its data are {state}."
-        print(f"{name} is not measured yet; it would take about {duration(seconds)}, with `-p train True`.{lacking}")
+        wait = duration(plan.seconds)
+        print(f"{plan.name} is not measured yet; it would take about {wait}, with `-p train True`.{lacking}")
         return False
 
     def check(self, history: pd.DataFrame | None = None) -> None:

@@ -1,6 +1,7 @@
 """The parameters of a notebook, checked before anything is trained."""
 
 import ast
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,6 +37,15 @@ def read_parameters(namespace: Mapping[str, object]) -> Parameters:
         raise UsageError(f"seeds is {values['seeds']}; it is a count, 1 or more, or 0 for what the scale says.")
     Execution(device=values["device"]).torch_device()
     return Parameters(**values)
+
+
+def patience() -> float:
+    """Seconds that missing runs or measurements may take for a notebook to make them unasked: `GBN_PATIENCE` or 600."""
+    given = os.environ.get("GBN_PATIENCE") or "600"
+    try:
+        return float(given)
+    except ValueError:
+        raise UsageError(f"GBN_PATIENCE is {given!r}; it must be a number of seconds, such as 600.") from None
 
 
 def _typed(name: str, namespace: Mapping[str, object], kind: type) -> object:

@@ -1,6 +1,7 @@
 """Plots: a tidy frame in, axes out. One colour, marker and line style per batch size and per method, everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -31,6 +32,21 @@ def set_theme() -> None:
             "svg.hashsalt": "gbnlib",
         }
     )
+
+
+def of_measurement(draw: Callable[..., Axes]) -> Callable[..., Axes]:
+    """Have a plot make its own axes unless it is given some, and say so where its measurement is not made yet."""
+
+    @wraps(draw)
+    def drawn(frame: pd.DataFrame, *others: object, ax: Axes | None = None, **options: object) -> Axes:
+        ax = ax or plt.subplots()[1]
+        if not frame.empty:
+            return draw(frame, *others, ax=ax, **options)
+        ax.text(0.5, 0.5, "not measured yet", transform=ax.transAxes, ha="center", color="0.4")
+        ax.set(xticks=[], yticks=[])
+        return ax
+
+    return drawn
 
 
 def batch_style(batch_size: int) -> dict:

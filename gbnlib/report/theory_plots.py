@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from gbnlib import paper
 from gbnlib.analysis import random_walk, stats, walk_statistics
+from gbnlib.report.plots import of_measurement
 
 _MARKERS = {0.5: "o", 1.0: "s", 1.5: "^", 2.0: "D"}
 
@@ -39,9 +40,9 @@ def potentials(sites: int, seed: int, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def barriers(passages: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def barriers(passages: pd.DataFrame, *, ax: Axes) -> Axes:
     """Mean highest barrier against distance, with the theory's slope; the same for every roughness."""
-    ax = ax or plt.subplots()[1]
     smooth = passages[passages.roughness == passages.roughness.min()]
     for alpha, part in smooth.groupby("alpha"):
         found = _means(part.climb, part.distance)
@@ -54,9 +55,9 @@ def barriers(passages: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def distance_against_log_time(passages: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def distance_against_log_time(passages: pd.DataFrame, *, ax: Axes) -> Axes:
     """Distance against the mean logarithm of the time to get there, over roughness, with the theory's slope."""
-    ax = ax or plt.subplots()[1]
     fills = dict(zip(sorted(passages.roughness.unique()), ("full", "none"), strict=False))
     for (alpha, roughness), part in passages.groupby(["alpha", "roughness"]):
         found = _means(part.log_time / roughness, part.distance)
@@ -75,9 +76,9 @@ def distance_against_log_time(passages: pd.DataFrame, *, ax: Axes | None = None)
     return ax
 
 
-def walker_distances(walks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def walker_distances(walks: pd.DataFrame, *, ax: Axes) -> Axes:
     """Root mean square displacement of simulated walkers against time, between free diffusion and a straight line."""
-    ax = ax or plt.subplots()[1]
     for alpha, part in walks.groupby("alpha"):
         _root_means(part, 0.5, ax, **_alpha_style(alpha))
     steps = np.sort(walks.steps.unique())
@@ -99,9 +100,9 @@ def _root_means(part: pd.DataFrame, power: float, ax: Axes, **style: object) -> 
     return root
 
 
-def sinai_growth(walks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def sinai_growth(walks: pd.DataFrame, *, ax: Axes) -> Axes:
     """Fourth root of the mean square of Sinai's walk against log t; the law's slope through the last point."""
-    ax = ax or plt.subplots()[1]
     sinai = walks[walks.alpha == 1]
     size = _root_means(sinai, 0.25, ax, linestyle="", **_alpha_style(1.0) | {"label": "walkers, α = 1"})
     slope = random_walk.SINAI_MEAN_SQUARE**0.25 / sinai.roughness.iloc[0] ** 0.5
@@ -112,13 +113,13 @@ def sinai_growth(walks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def sinai_distribution(walks: pd.DataFrame, valleys: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+@of_measurement
+def sinai_distribution(walks: pd.DataFrame, valleys: pd.DataFrame, *, ax: Axes) -> Axes:
     """Distribution of |x| / log² t: walkers at the last time, the shallowest and deepest valleys, and the law."""
-    ax = ax or plt.subplots()[1]
     last = walks[(walks.alpha == 1) & (walks.steps == walks.steps.max())]
     time = np.log(last.steps.iloc[0])
     samples = {f"walkers, log t = {time:.1f}": last.roughness**2 * last.x.abs() / time**2}
-    for depth in sorted({valleys.depth.min(), valleys.depth.max()}):
+    for depth in sorted({valleys.depth.min(), valleys.depth.max()}) if len(valleys) else ():
         samples[f"valleys, log t = {depth:g}"] = valleys[valleys.depth == depth].x.abs() / depth**2
     for (label, sample), dashes in zip(samples.items(), ((0, (1, 1)), (0, (5, 2)), "-"), strict=False):
         ax.ecdf(sample, label=f"{label} (n = {len(sample):,})", linestyle=dashes, linewidth=1.6)
@@ -129,9 +130,9 @@ def sinai_distribution(walks: pd.DataFrame, valleys: pd.DataFrame, *, ax: Axes |
     return ax
 
 
-def field_distances(walks: pd.DataFrame, *, logarithmic: bool, ax: Axes | None = None) -> Axes:
+@of_measurement
+def field_distances(walks: pd.DataFrame, *, logarithmic: bool, ax: Axes) -> Axes:
     """Mean distance of walkers on a field in many dimensions against time; the band holds the middle half of them."""
-    ax = ax or plt.subplots()[1]
     for alpha, part in walks[walks.steps >= 4].groupby("alpha"):
         distance = part.groupby("steps").distance
         style = _alpha_style(float(alpha)) | {"label": f"{'smooth' if alpha == 2 else 'rough'}, α = {alpha:g}"}

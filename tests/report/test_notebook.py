@@ -4,11 +4,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from gbnlib import files, paper
+from gbnlib import analysis, files, paper
+from gbnlib.errors import UsageError
 from gbnlib.report.items import get_item
-from gbnlib.report.listing import measurements_of
-from gbnlib.report.notebook import PATIENCE_SECONDS, Notebook
-from gbnlib.report.parameters import Parameters
+from gbnlib.report.notebook import Notebook
+from gbnlib.report.parameters import Parameters, patience
 
 
 def notebook(*, train: bool = False, force: bool = False) -> Notebook:
@@ -16,55 +16,65 @@ def notebook(*, train: bool = False, force: bool = False) -> Notebook:
     return Notebook(get_item("scorecard"), Parameters("smoke", 0, "cpu", train, force), [])
 
 
-def takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let every measurement have a count of 3 and take some seconds."""
-    monkeypatch.setattr(paper, "measurement", lambda name, scale: ({"count": 3}, seconds))
-
-
 def squares(count: int) -> pd.DataFrame:
     """A frame to measure."""
     return pd.DataFrame({"square": [number**2 for number in range(count)]})
 
 
+def planned(monkeypatch: pytest.MonkeyPatch, seconds: float, function: str = "squares", **parameters: object) -> None:
+    """Let every measurement be the squares, of a count of 3 if nothing else, and take some seconds."""
+    monkeypatch.setattr(analysis.stats, "squares", squares, raising=False)
+    facts = {"name": "squares", "item": "scorecard", "function": f"stats:{function}", "seconds": seconds}
+    entry = paper.MeasurementPlan(**facts, parameters=parameters or {"count": 3})
+    monkeypatch.setattr(paper, "measurement", lambda name, scale: entry.model_copy(deep=True))
+
+
 @pytest.mark.parametrize(
-    ("seconds", "train", "made"), [(1, False, 1), (PATIENCE_SECONDS + 1, False, 0), (PATIENCE_SECONDS + 1, True, 1)]
+    ("seconds", "train", "given", "made"),
+    [(600, False, "", 1), (601, False, "", 0), (601, True, "", 1), (1, False, "0", 0), (1, True, "0", 1)],
 )
-def test_a_long_measurement_is_made_only_when_asked_for(seconds, train, made, capsys, monkeypatch) -> None:
-    takes(monkeypatch, seconds)
+def test_a_long_measurement_is_made_only_when_asked_for(seconds, train, given, made, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("GBN_PATIENCE", given)
+    planned(monkeypatch, seconds)
     page = notebook(train=train)
-    assert len(page.measure("squares", squares)) == 3 * made
+    assert len(page.measure("squares")) == 3 * made
     assert ("squares is not measured yet" in capsys.readouterr().out) == (not made)
     page.check()
     assert f"{made} of 1 measurements made." in capsys.readouterr().out
 
 
 def test_a_measurement_without_its_data_is_left_and_says_so(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(paper, "measurement", lambda name, scale: ({"dataset": "mnist"}, 1))
-    assert notebook().measure("images", lambda dataset: pytest.fail("made")).empty
-    assert "images is not measured yet" in (said := capsys.readouterr().out) and "Its data are missing: " in said
+    planned(monkeypatch, 1, function="not_there", dataset="mnist")
+    assert notebook().measure("squares").empty
+    assert "squares is not measured yet" in (said := capsys.readouterr().out) and "Its data are missing: " in said
 
 
 def test_a_long_measurement_that_is_there_is_shown(monkeypatch) -> None:
-    takes(monkeypatch, 1)
-    notebook().measure("squares", squares)
-    takes(monkeypatch, 2 * PATIENCE_SECONDS)
-    assert len(notebook().measure("squares", squares)) == 3
+    planned(monkeypatch, 1)
+    notebook().measure("squares")
+    planned(monkeypatch, 2 * patience())
+    assert len(notebook().measure("squares")) == 3
+
+
+def test_a_patience_that_is_no_number_is_refused(monkeypatch) -> None:
+    monkeypatch.setenv("GBN_PATIENCE", "long")
+    with pytest.raises(UsageError, match="GBN_PATIENCE is 'long'; it must be a number of seconds"):
+        patience()
 
 
 def test_a_parameter_of_the_notebook_replaces_the_scales_unless_it_is_zero(monkeypatch) -> None:
-    takes(monkeypatch, 1)
-    assert len(notebook().measure("squares", squares, count=5)) == 5
-    assert len(notebook().measure("squares", squares, count=0)) == 3
+    planned(monkeypatch, 1)
+    assert len(notebook().measure("squares", count=5)) == 5
+    assert len(notebook().measure("squares", count=0)) == 3
 
 
 def test_the_record_names_the_measurements(monkeypatch) -> None:
-    takes(monkeypatch, 1)
+    planned(monkeypatch, 1)
     page = notebook()
-    page.measure("squares", squares)
+    page.measure("squares")
     page.footer()
     record = files.read_json(files.results_root() / "smoke" / "items" / "scorecard.json")
-    assert record["measurements"] == measurements_of("smoke") == measurements_of("smoke", "scorecard")
-    assert len(record["measurements"]) == 1 and measurements_of("smoke", "figure1") == []
+    assert record["measurements"] == list(page.measured) and len(page.measured) == 1
 
 
 def test_a_scale_without_runs_says_so_and_counts_none(capsys) -> None:

@@ -1,0 +1,56 @@
+"""Every notebook that measures is executed where nothing is measured yet, and its plots say so."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from gbnlib import analysis
+from gbnlib.analysis import covariance, ghosts, walk_statistics
+from gbnlib.report import covariance_plots, ghost_plots, landscape_plots, theory_plots
+
+NOTHING = pd.DataFrame()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax: ghost_plots.noise(NOTHING, ax=ax),
+        lambda ax: ghost_plots.running_means(NOTHING, 3.0, ax=ax),
+        lambda ax: covariance_plots.spread(NOTHING, ax=ax),
+        lambda ax: covariance_plots.left_out(NOTHING, ax=ax),
+        lambda ax: theory_plots.barriers(NOTHING, ax=ax),
+        lambda ax: theory_plots.distance_against_log_time(NOTHING, ax=ax),
+        lambda ax: theory_plots.walker_distances(NOTHING, ax=ax),
+        lambda ax: theory_plots.sinai_growth(NOTHING, ax=ax),
+        lambda ax: theory_plots.sinai_distribution(NOTHING, NOTHING, ax=ax),
+        lambda ax: theory_plots.field_distances(NOTHING, logarithmic=True, ax=ax),
+    ],
+)
+def test_a_plot_says_that_nothing_is_measured_yet(draw) -> None:
+    figure, ax = plt.subplots()
+    assert draw(ax) is ax and [text.get_text() for text in ax.texts] == ["not measured yet"]
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+def test_the_landscape_is_drawn_with_the_papers_points_alone() -> None:
+    nothing = {"f1": NOTHING, "resnet8": NOTHING}
+    figure, axes = plt.subplots(1, 2)
+    landscape_plots.relative_spread(nothing, ax=axes[0])
+    landscape_plots.paths(nothing, nothing, ax=axes[1])
+    figure.canvas.draw()
+    plt.close(figure)
+    assert [ax.get_xscale() for ax in axes] == ["log", "log"]
+
+
+def test_tables_and_verdicts_are_empty() -> None:
+    assert ghosts.summarise_accumulation(NOTHING).empty and covariance.summarise_identity(NOTHING).empty
+    assert walk_statistics.compare_with_theory(NOTHING, NOTHING, NOTHING).empty
+    assert walk_statistics.field_growth(NOTHING).empty
+    verdicts = [ghosts.judge_accumulation(NOTHING, "quick"), covariance.judge_invariance(NOTHING, "quick")]
+    assert {verdict.verdict for verdict in verdicts} == {analysis.VERDICTS[-1]}
+
+
+def test_what_is_measured_of_the_theory_is_compared_alone() -> None:
+    valleys = pd.DataFrame({"depth": [10.0] * 20, "x": range(20)})
+    assert len(walk_statistics.compare_with_theory(NOTHING, NOTHING, valleys)) == 1
