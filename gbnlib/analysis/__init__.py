@@ -23,6 +23,7 @@ from gbnlib.analysis.stats import (
     trend,
 )
 from gbnlib.analysis.verdicts import (
+    RUN_CLAIMS,
     Verdict,
     completed,
     judge,
@@ -35,6 +36,7 @@ from gbnlib.analysis.verdicts import (
 )
 
 __all__ = [
+    "RUN_CLAIMS",
     "VERDICTS",
     "Interval",
     "Verdict",

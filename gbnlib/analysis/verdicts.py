@@ -12,6 +12,8 @@ from gbnlib.analysis.judges import INCONCLUSIVE, NOT_TESTED, VERDICTS
 from gbnlib.analysis.outcomes import row_runs
 
 _JUDGES = judges.JUDGES | distance_judges.JUDGES | places.JUDGES
+#: The claims that runs decide; measurements decide the others.
+RUN_CLAIMS = tuple(_JUDGES)
 
 
 @dataclass(frozen=True)

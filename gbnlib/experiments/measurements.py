@@ -90,9 +90,12 @@ def identify(name: str, parameters: Mapping[str, Any], version: int = 1) -> str:
 def plan(scale: str, item: str = "") -> dict[str, paper.MeasurementPlan]:
     """What is measured at a scale, for one item or for all, by id."""
     planned = [paper.measurement(name, scale) for name in paper.measurements()]
-    return {
-        identify(entry.name, entry.parameters, entry.version): entry for entry in planned if item in ("", entry.item)
-    }
+    return {planned_id(entry): entry for entry in planned if item in ("", entry.item)}
+
+
+def planned_id(entry: paper.MeasurementPlan) -> str:
+    """The id of a planned measurement."""
+    return identify(entry.name, entry.parameters, entry.version)
 
 
 def root() -> Path:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from gbnlib import paper
 from gbnlib.analysis import landscape_statistics, stats
+from gbnlib.report.plots import say_unmeasured
 
 _MARKERS = {"f1": "o", "resnet8": "s", "resnet44": "D"}
 _PAPER = {"color": "0.35", "marker": "x", "linestyle": ""}
@@ -52,6 +53,8 @@ def spread(landscape: pd.DataFrame, network: str, *, ax: Axes | None = None) -> 
         ends = [0, points["distance"][-1]]
         slope = landscape.drop_duplicates("seed").slope.mean()
         ax.plot(ends, [slope * end for end in ends], "--", color="0.5", zorder=0, label="d ‖∇L(w₀)‖ / √n")
+    else:
+        say_unmeasured(ax)
     ax.set(xlabel="distance d = ‖w − w₀‖", ylabel="standard deviation of the loss")
     ax.set_ylim(bottom=0)
     _legend_once(ax)

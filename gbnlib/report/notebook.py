@@ -153,7 +153,7 @@ class Notebook:
         """
         plan = paper.measurement(name, self.scale)
         plan.parameters.update({key: value for key, value in changes.items() if value})
-        wanted = measurements.identify(name, plan.parameters, plan.version)
+        wanted = measurements.planned_id(plan)
         if self.parameters.force or (measurements.find(wanted) is None and self._may_make(plan)):
             measured.make(plan, device=self.parameters.device, force=self.parameters.force)
         found = self.measured[wanted] = measurements.find(wanted)

@@ -42,11 +42,16 @@ def of_measurement(draw: Callable[..., Axes]) -> Callable[..., Axes]:
         ax = ax or plt.subplots()[1]
         if not frame.empty:
             return draw(frame, *others, ax=ax, **options)
-        ax.text(0.5, 0.5, "not measured yet", transform=ax.transAxes, ha="center", color="0.4")
+        say_unmeasured(ax)
         ax.set(xticks=[], yticks=[])
         return ax
 
     return drawn
+
+
+def say_unmeasured(ax: Axes) -> None:
+    """Write into some axes that nothing is measured yet."""
+    ax.text(0.5, 0.5, "not measured yet", transform=ax.transAxes, ha="center", color="0.4")
 
 
 def batch_style(batch_size: int) -> dict:

@@ -35,12 +35,14 @@ def test_a_plot_says_that_nothing_is_measured_yet(draw) -> None:
 
 def test_the_landscape_is_drawn_with_the_papers_points_alone() -> None:
     nothing = {"f1": NOTHING, "resnet8": NOTHING}
-    figure, axes = plt.subplots(1, 2)
+    figure, axes = plt.subplots(1, 3)
     landscape_plots.relative_spread(nothing, ax=axes[0])
     landscape_plots.paths(nothing, nothing, ax=axes[1])
+    landscape_plots.spread(NOTHING, "f1", ax=axes[2])
     figure.canvas.draw()
     plt.close(figure)
-    assert [ax.get_xscale() for ax in axes] == ["log", "log"]
+    assert [ax.get_xscale() for ax in axes] == ["log", "log", "linear"]
+    assert [text.get_text() for text in axes[2].texts] == ["not measured yet"] and len(axes[2].lines) == 1
 
 
 def test_tables_and_verdicts_are_empty() -> None:
