@@ -99,6 +99,9 @@ def write_verdicts(folder: Path) -> None:
         value |= {"item": item, "verdict": verdict, "criterion": "b > 0, lower bound above 0", "evidence": evidence}
         value |= {"n": 3, "published": "16–76 % of the gap", "tag": "P", "runs": ["f1-digits-b32-s0-0123456789ab"]}
         write_json(folder / f"verdicts/{claim}-{network}-{dataset}.json", value)
+        if claim == "C1":  # also planned for another network, which has no runs yet
+            other = {"network": "c1", "network_label": "C1", "verdict": "not tested at this scale", "runs": []}
+            write_json(folder / f"verdicts/C1-c1-{dataset}.json", value | other | {"evidence": "no finished runs"})
 
 
 def write_exhibits(folder: Path) -> None:

@@ -81,6 +81,13 @@ def test_item_page_has_verdict_figure_and_downloads(pages, site):
     assert "numpy: 2.3.1, pandas: 3.1.1" in words(page)
 
 
+def test_what_is_not_tested_is_listed_below_the_cards(pages):
+    page = pages["items/01_figure1_generalization_gap.html"]
+    assert len(page.select(".verdict-card")) == 1
+    where = "C1 on MNIST digits (5,000 embedded) (no finished runs)."
+    assert f"C1 , validation error at equal epochs grows with batch size: {where}" in words(page)
+
+
 def test_pages_say_what_is_missing(pages):
     partial = words(pages["items/04_table1_validation_accuracy.html"])
     assert "11 of 18 planned runs are finished" in partial and "4 of them shipped with the suite" in partial

@@ -77,6 +77,17 @@ class Item:
         return bool(self.planned or self.measurements or not self.recorded)
 
     @property
+    def judged(self) -> list[Verdict]:
+        """The verdicts that something decided."""
+        return [verdict for verdict in self.verdicts if verdict.tested]
+
+    @property
+    def untested(self) -> dict[str, list[Verdict]]:
+        """By claim, what nothing decided yet."""
+        rest = [verdict for verdict in self.verdicts if not verdict.tested]
+        return {claim: [each for each in rest if each.claim == claim] for claim in dict.fromkeys(v.claim for v in rest)}
+
+    @property
     def page(self) -> str:
         return f"notebooks/{self.slug}" if self.only_text else f"items/{self.slug}"
 
