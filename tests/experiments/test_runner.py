@@ -9,22 +9,11 @@ import pytest
 
 from gbnlib import experiments, files
 from gbnlib.errors import UsageError
-from gbnlib.experiments import RunConfig, store
+from gbnlib.experiments import store
 from gbnlib.regimes import Phase
+from tests.configs import REMEDIED
 
-SLOW = RunConfig(
-    network="f1",
-    dataset="synthetic",
-    batch_size=32,
-    base_batch=16,
-    ghost_size=16,
-    lr_rule="sqrt",
-    adapt=True,
-    clip_norm=5.0,
-    epochs=6,
-    regime=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-4), Phase(epoch=2, lr=0.01)),
-)
-QUICK = SLOW.model_copy(update={"train_size": 64, "epochs": 2, "regime": (Phase(epoch=0, lr=0.1),)})
+QUICK = REMEDIED.model_copy(update={"train_size": 64, "epochs": 2, "regime": (Phase(epoch=0, lr=0.1),)})
 
 
 def test_runs_side_by_side_give_what_runs_alone_give() -> None:

@@ -20,20 +20,9 @@ from gbnlib import experiments, files
 from gbnlib.errors import UsageError
 from gbnlib.experiments import RunConfig, store
 from gbnlib.regimes import Phase
+from tests.configs import FIRST, REMEDIED
 
-CONFIG = RunConfig(
-    network="f1",
-    dataset="synthetic",
-    batch_size=32,
-    base_batch=16,
-    ghost_size=16,
-    lr_rule="sqrt",
-    adapt=True,
-    clip_norm=5.0,
-    noise=0.5,
-    epochs=20,
-    regime=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-4), Phase(epoch=12, lr=0.01)),
-)
+CONFIG = REMEDIED.model_copy(update={"noise": 0.5, "epochs": 20, "regime": (FIRST, Phase(epoch=12, lr=0.01))})
 SMALL = CONFIG.model_copy(update={"train_size": 32, "epochs": 1, "regime": (Phase(epoch=0, lr=0.1, momentum=0.9),)})
 COMMAND = (
     "import sys; from gbnlib import experiments; "

@@ -18,6 +18,7 @@ from gbnlib.experiments import RunConfig
 from gbnlib.nn import GhostBatchNorm1d, GhostBatchNorm2d, ghost_sizes
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Shares, Training, train
+from tests.configs import FIRST, REMEDIED
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3),), epochs=2)
 
@@ -126,17 +127,8 @@ def test_in_float32_micro_batches_change_weights_by_rounding_alone():
 
 # --- processes -----------------------------------------------------------------------------------------------------
 
-CONFIG = RunConfig(
-    network="f1",
-    dataset="synthetic",
-    train_size=200,
-    batch_size=64,
-    base_batch=16,
-    ghost_size=16,
-    lr_rule="sqrt",
-    clip_norm=5.0,
-    epochs=2,
-    regime=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-4),),
+CONFIG = REMEDIED.model_copy(
+    update={"train_size": 200, "batch_size": 64, "adapt": False, "epochs": 2, "regime": (FIRST,)}
 )
 
 
