@@ -5,6 +5,7 @@ from gbnlib.analysis.judges import VERDICTS
 from gbnlib.analysis.outcomes import (
     accuracies,
     compare_figure1,
+    compare_training,
     compare_with_paper,
     gap_shares,
     outcomes,
@@ -44,6 +45,7 @@ __all__ = [
     "bootstrap",
     "compare_ablations",
     "compare_figure1",
+    "compare_training",
     "compare_with_paper",
     "completed",
     "difference",

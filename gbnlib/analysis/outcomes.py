@@ -123,6 +123,29 @@ def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def compare_training(history: pd.DataFrame) -> pd.DataFrame:
+    """Final training and validation error in % of each method, with t intervals over seeds, and what it has over SB.
+
+    The training error is that of the last epoch's batches, augmented and in training mode, before each update: it
+    compares between methods, not with the validation error. Diverged runs are left out.
+    """
+    if history.empty:
+        return pd.DataFrame()
+    finished = history[history.status == "finished"].sort_values("update", kind="stable")
+    last = finished.groupby(["method", "seed"]).tail(1)
+    rows = []
+    for method in [method for method in paper.METHODS if method in set(last.method)]:
+        row = {"method": method}
+        for kind in ("training", "validation"):
+            own, small = (last[last.method == name][f"{kind}_error"].tolist() for name in (method, "SB"))
+            row[f"{kind} error"] = stats.mean(own, paper.confidence()).text()
+            if method != "SB" and small:
+                more = stats.difference(own, small, paper.confidence())
+                row[f"{kind}: over SB's"] = more.text(sign=True)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def gap_shares(history: pd.DataFrame, network: str) -> pd.DataFrame:
     """Share of the gap SB − LB that each method closes, in %, beside the paper's.
 

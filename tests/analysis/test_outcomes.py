@@ -88,6 +88,23 @@ def test_a_share_is_given_only_where_there_is_a_gap() -> None:
     assert analysis.gap_shares(history(flat), "f1").ours.isna().all()
 
 
+def test_training_errors_are_compared_with_those_of_the_small_batch() -> None:
+    """SB ends at 1, 2, 3 and LB at 5, 6, 7 in training: a difference of 4, ± t(4) √(1/3 + 1/3) = 2.27."""
+    rows = []
+    for method, ends in {"LB": (5.0, 6.0, 7.0), "SB": (1.0, 2.0, 3.0)}.items():
+        for seed, end in enumerate(ends):
+            rows += [(f"{method}{seed}", method, 1, seed, update, 9.0, "finished", 50.0 / update) for update in (1, 2)]
+            rows[-1] = (*rows[-1][:-1], end)
+    rows.append(("gone", "LB+LR", 1, 0, 1, 90.0, "diverged", 90.0))
+    frame = history([row[:-1] for row in rows]).assign(training_error=[row[-1] for row in rows])
+    table = analysis.compare_training(frame).set_index("method")
+    assert table.index.tolist() == ["SB", "LB"]
+    assert table["training error"]["LB"] == "6.00 [3.52, 8.48] (n = 3)"
+    assert table["training: over SB's"]["LB"] == "+4.00 [+1.73, +6.27] (n = 3 and 3)"
+    assert table["validation: over SB's"]["LB"].startswith("+0.00 ")
+    assert analysis.compare_training(pd.DataFrame()).empty
+
+
 def test_figure1_beside_the_papers_points() -> None:
     table = analysis.compare_figure1(RUNS).set_index("batch size")
     assert table.loc[128, "paper (ResNet44)"] == 7.2 and table.loc[32, "ours"] == 3.0
