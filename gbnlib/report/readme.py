@@ -76,7 +76,9 @@ def _mnist() -> str:
     rows = analysis.compare_with_paper(history)
     label = next(row["label"] for row in paper.published("table1")["rows"] if row["network"] == "f1")
     table = rows[rows.network == label].rename(columns={**columns, "n": "seeds"})
+    trained = analysis.compare_training(history).set_index("method")["training error"]
     table = table[[*columns.values(), "seeds"]].map(lambda value: cell(value, 2))
+    table["training error"] = [trained.get(method, "–") for method in table.method]
     hours = sum(run.done["summary"]["seconds"] for run in runs) / 3600
     facts = [run.provenance() for run in runs]
     where = sorted({f"{each['threads']} thread of {each['cpu']} ({each['cpu_capability']})" for each in facts})
