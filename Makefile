@@ -50,8 +50,9 @@ report: setup ## the same from the runs that are there, training nothing
 lab: setup ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks/
 
+# One process more than cores: some tests wait for a cluster.
 test: setup ## run the tests
-	@$(BIN)/python -m pytest -n '$(JOBS)' --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n "$$(($(JOBS) + 1))" --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## check style, layers, notebooks without outputs, spelling
 	$(BIN)/ruff check
