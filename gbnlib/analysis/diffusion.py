@@ -176,6 +176,15 @@ def panel(curves: pd.DataFrame, name: str) -> pd.DataFrame:
     return curves[curves.method.isin(PANELS[name])]
 
 
+def comparable(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves of the batch sizes that both panels have, so that a spread is over the same ones before and after.
+
+    All curves where fewer than two sizes are left, as when one panel is not trained yet.
+    """
+    sizes = set.intersection(*(set(panel(curves, name).batch_size) for name in PANELS))
+    return curves[curves.batch_size.isin(sizes)] if len(sizes) > 1 else curves
+
+
 def shared_update(curves: pd.DataFrame) -> int:
     """The last update that the high-rate phases of all batch sizes share; 0 without curves."""
     return int(curves.end.min()) if len(curves) else 0
@@ -195,7 +204,8 @@ def spread(curves: pd.DataFrame, which: str, update: int) -> pd.Series:
 
 
 def spreads(curves: pd.DataFrame, which: str) -> pd.DataFrame:
-    """The spread in % at every recorded update of the shared range: columns panel, update, seed, spread."""
+    """The spread in % of comparable curves at the updates of the shared range: columns panel, update, seed, spread."""
+    curves = comparable(curves)
     last = shared_update(curves)
     parts = []
     for name in PANELS:

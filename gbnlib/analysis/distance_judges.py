@@ -75,13 +75,13 @@ def _judge_collapse(curves: pd.DataFrame, which: str) -> Decision:
     """C4: the spread over batch sizes after √ rate and ghost batch normalization over that before."""
     if curves.groupby("method").ngroups < 3:
         return NOT_TESTED, "not all methods are finished", 0
+    curves = diffusion.comparable(curves)
     last = diffusion.shared_update(curves)
     before, after = (diffusion.spread(diffusion.panel(curves, name), which, last) for name in diffusion.PANELS)
     ratio = stats.mean((after / before).dropna(), paper.confidence())
-    evidence = (
-        f"spread at update {last:,}: {100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, "
-        f"ratio {ratio.text()}"
-    )
+    where = f"spread of {curves.batch_size.nunique()} batch sizes at update {last:,}"
+    levels = f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after"
+    evidence = f"{where}: {levels}, ratio {ratio.text()}"
     return _halved(ratio), evidence, ratio.n[0]
 
 

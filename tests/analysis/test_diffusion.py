@@ -148,6 +148,17 @@ def test_c4_is_the_ratio_of_the_spreads(factor: float, expected: str) -> None:
     assert judged("C4", APART) == NOT_TESTED
 
 
+def test_c4_compares_the_batch_sizes_that_are_finished_before_and_after() -> None:
+    """Batch 64 lies far out before, and is not trained yet after: the spread is that of 32 and 320 in both."""
+    missing = {key: curve for key, curve in (APART | TOGETHER).items() if key != ("LB+LR+GBN", 64)}
+    outlying = curves(missing | {("LB", 64): logarithm(9)})
+    verdict = analysis.judge("C4", outlying, item="figure2", scale="quick")
+    without = analysis.judge("C4", outlying[outlying.batch_size != 64], item="figure2", scale="quick")
+    assert verdict.evidence == without.evidence and "spread of 2 batch sizes" in verdict.evidence
+    assert set(diffusion.comparable(outlying).batch_size) == {32, 320}
+    assert set(diffusion.comparable(curves(APART)).batch_size) == {32, 64, 320}  # nothing after yet
+
+
 def test_a_quantity_alone_makes_a_claim_partly_reproduced() -> None:
     found = curves({("SB", 32): logarithm(1)})
     found["first"] = found["update"] ** 0.5 + found.weights / 100
