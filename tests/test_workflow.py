@@ -38,10 +38,10 @@ def environment(results: Path) -> dict[str, str]:
     return {**os.environ, "GBN_RESULTS": str(results), "PATH": path, "PYTHONPATH": str(files.REPOSITORY)}
 
 
-def reproduce(results: Path) -> str:
-    """What `make reproduce SCALE=smoke` calls; its whole output."""
+def reproduce(results: Path, *settings: str, options: tuple[str, ...] = ("--cores", "2")) -> str:
+    """What `make reproduce SCALE=smoke` calls, or with other settings and options; its whole output."""
     profile = files.REPOSITORY / "workflow" / "profiles" / "local"
-    call = [BIN / "snakemake", "--profile", profile, "--cores", "2", "--config", "scale=smoke"]
+    call = [BIN / "snakemake", "--profile", profile, *options, "--config", "scale=smoke", *settings]
     done = subprocess.run(
         call, cwd=files.REPOSITORY, env=environment(results), capture_output=True, text=True, timeout=600
     )
@@ -118,15 +118,10 @@ def test_a_second_call_does_nothing_and_what_was_deleted_is_made_alone(reproduce
 
 
 def test_the_report_alone_trains_and_measures_nothing(tmp_path: Path) -> None:
-    profile = files.REPOSITORY / "workflow" / "profiles" / "local"
-    call = [BIN / "snakemake", "--profile", profile, "--dry-run", "--quiet", "rules", "--config", "scale=smoke"]
     jobs = {}
     for train in ("true", "false"):
-        asked = [*call, f"train={train}"]
-        done = subprocess.run(
-            asked, cwd=files.REPOSITORY, env=environment(tmp_path), capture_output=True, text=True, timeout=300
-        )
-        jobs[train] = set(re.findall(r"^(\w+) +\d+$", done.stdout, flags=re.M))
+        listed = reproduce(tmp_path, f"train={train}", options=("--dry-run", "--quiet", "rules"))
+        jobs[train] = set(re.findall(r"^(\w+) +\d+$", listed, flags=re.M))
     assert jobs["false"] == {"all", "notebook", "report", "total"}
     assert jobs["true"] - jobs["false"] >= {"train", "measure_figure4", "measure_algorithm1"}
 

@@ -131,8 +131,7 @@ def compare_training(history: pd.DataFrame) -> pd.DataFrame:
     """
     if history.empty:
         return pd.DataFrame()
-    finished = history[history.status == "finished"].sort_values("update", kind="stable")
-    last = finished.groupby(["method", "seed"]).tail(1)
+    last = history[history.status == "finished"].groupby("run").tail(1)
     rows = []
     for method in [method for method in paper.METHODS if method in set(last.method)]:
         row = {"method": method}

@@ -152,11 +152,14 @@ class Notebook:
         **changes : parameters that replace the scale's; an empty or zero value leaves it.
         """
         plan = paper.measurement(name, self.scale)
-        plan.parameters.update({key: value for key, value in changes.items() if value})
+        changed = {key: value for key, value in changes.items() if value}
+        plan = plan.model_copy(update={"parameters": plan.parameters | changed})
         wanted = measurements.planned_id(plan)
-        if self.parameters.force or (measurements.find(wanted) is None and self._may_make(plan)):
+        found = measurements.find(wanted)
+        if self.parameters.force or (found is None and self._may_make(plan)):
             measured.make(plan, device=self.parameters.device, force=self.parameters.force)
-        found = self.measured[wanted] = measurements.find(wanted)
+            found = measurements.find(wanted)
+        self.measured[wanted] = found
         return pd.DataFrame() if found is None else found.frame()
 
     def _may_make(self, plan: paper.MeasurementPlan) -> bool:

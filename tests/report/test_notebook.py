@@ -26,7 +26,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, seconds: float, function: str = "sq
     monkeypatch.setattr(analysis.stats, "squares", squares, raising=False)
     facts = {"name": "squares", "item": "scorecard", "function": f"stats:{function}", "seconds": seconds}
     entry = paper.MeasurementPlan(**facts, parameters=parameters or {"count": 3})
-    monkeypatch.setattr(paper, "measurement", lambda name, scale: entry.model_copy(deep=True))
+    monkeypatch.setattr(paper, "measurement", lambda name, scale: entry)
 
 
 @pytest.mark.parametrize(

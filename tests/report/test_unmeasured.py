@@ -1,4 +1,4 @@
-"""Every notebook that measures is executed where nothing is measured yet, and its plots say so."""
+"""Plots, tables and verdicts where nothing is measured yet."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
