@@ -15,6 +15,7 @@ import pytest
 
 from gbnlib import experiments, files
 from gbnlib.experiments import RunConfig
+from gbnlib.report.items import items
 from tests import slurm
 from tests.experiments.test_unkillable import result
 from tests.test_workflow import BIN, environment, stamps
@@ -70,21 +71,39 @@ def until(is_so: Callable[[], bool], process: subprocess.Popen, seconds: float =
         time.sleep(0.2)
 
 
+def test_runs_measurements_and_notebooks_are_jobs(cluster: slurm.Cluster, tmp_path: Path) -> None:
+    table, landscape = items()["table1"], items()["figure4"]
+    made = [tmp_path / "smoke" / "notebooks" / f"{item.notebook}.ipynb" for item in (table, landscape)]
+    with on(cluster, tmp_path, "smoke", "--", *made):
+        pass
+    planned = {run.id for name in table.runs for run in experiments.plan(name, "smoke")}
+    assert set(stamps(tmp_path)) == planned
+    assert set(stamps(tmp_path, "measurements")) == set(experiments.measurements.plan("smoke", "figure4"))
+    assert all(path.is_file() for path in made)
+    jobs = cluster.jobs()
+    assert len(cluster.jobs("completed")) == bundles(len(planned) + 1) + len(made)
+    with on(cluster, tmp_path, "smoke", "--", *made):
+        pass
+    assert cluster.jobs() == jobs  # a second call has nothing to do
+
+
+def bundles(short: int) -> int:
+    """How many jobs what is short shares: all that an item measures is one, a run is one, and eight go together."""
+    return math.ceil(short / 8)
+
+
+@pytest.mark.slow
 def test_the_smoke_scale_end_to_end(cluster: slurm.Cluster, tmp_path: Path) -> None:
+    before = len(cluster.jobs("completed"))
     with on(cluster, tmp_path, "smoke"):
         pass
     planned = {config.id for config in experiments.plan_scale("smoke")}
     assert set(stamps(tmp_path)) == planned
     assert (tmp_path / "smoke" / "report" / "index.html").is_file()
     notebooks = len(list((tmp_path / "smoke" / "notebooks").glob("*.ipynb")))
-    jobs, completed = cluster.jobs(), cluster.jobs("COMPLETED")
     measuring = {plan.item for plan in experiments.measurements.plan("smoke").values()}
-    short = len(planned) + len(measuring)
-    # What is short shares jobs, by eight; a job that a loaded machine failed is tried again.
-    assert len(completed) == math.ceil(short / 8) + notebooks + 1, cluster.call("squeue", "-t", "all", "-o", "%i %T %k")
-    with on(cluster, tmp_path, "smoke"):
-        pass
-    assert cluster.jobs() == jobs  # a second call has nothing to do
+    completed = len(cluster.jobs("completed")) - before
+    assert completed == bundles(len(planned) + len(measuring)) + notebooks + 1
 
 
 def rows(results: Path, config: RunConfig) -> int:
@@ -118,8 +137,7 @@ def is_asked_to_leave(stopped: int) -> bool:
 
 def test_a_run_cancelled_drained_and_out_of_time_ends_bit_identical(cluster: slurm.Cluster, tmp_path: Path) -> None:
     """One run meets it all in turn: `scancel`, a node that is drained meanwhile, and the end of its time."""
-    config = experiments.plan("table1", "quick", seeds=1)[-1]
-    assert config.adapt  # the longest one
+    config = next(run for run in experiments.plan("figure3", "quick", seeds=1) if run.adapt)
     done = tmp_path / "slurm" / "runs" / config.id / "done.json"
     call = [sys.executable, "-m", "gbnlib", "run", "--scale", "quick", "--only", config.id]
     alone = subprocess.Popen(call, env=environment(tmp_path / "alone"), stdout=subprocess.DEVNULL)
@@ -146,7 +164,11 @@ def test_a_run_cancelled_drained_and_out_of_time_ends_bit_identical(cluster: slu
         assert not cluster.jobs("running")  # the retry waits for a node
         cluster.call("scontrol", "update", f"NodeName={cluster.node}", "State=resume")
         second = training_goes_on()
+        stopped = trainer(tmp_path / "slurm")
+        os.kill(stopped, signal.SIGSTOP)  # it must not end before SLURM looks at the time
         cluster.call("scontrol", "update", f"JobId={second}", "TimeLimit=1")
+        until(lambda: is_asked_to_leave(stopped), process)
+        os.kill(stopped, signal.SIGCONT)
         ended(second, "timeout", "failed")  # failed: it left when it was asked to, before its time was up
     assert len(set(cluster.jobs()) - before) == 3
     assert alone.wait(300) == 0
