@@ -9,7 +9,7 @@ from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies
 
 #: Columns of `compare_ablations`.
-COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "decided")
+COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "decided", "over LB")
 
 
 def compare_ablations(
@@ -25,7 +25,8 @@ def compare_ablations(
     Returns
     -------
     Rows in the order of `runs`, by method; those without finished runs are left out. `gain` is the difference with its
-    Welch interval over seeds, `decided` whether that excludes zero.
+    Welch interval over seeds, `decided` whether that excludes zero. `over LB` is what the method has over LB, both with
+    the choice changed if that touches LB, else LB as declared.
     """
     labels = {ablation.name: ablation.label for network, *_ in runs for ablation in paper.ablations(network)}
     rows = []
@@ -35,9 +36,19 @@ def compare_ablations(
         if found:
             before = accuracies(declared, network, method)
             best = accuracies(own, network, method, "best_error")
-            rows.append({"method": method, "changed": labels[name], **_compared(before, found, best)})
+            own_lb = changed[changed.run.isin(runs.get((network, name, "LB"), ()))]
+            base = accuracies(own_lb if len(own_lb) else declared, network, "LB")
+            compared = {**_compared(before, found, best), "over LB": _over(base, found, method)}
+            rows.append({"method": method, "changed": labels[name], **compared})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.sort_values("method", key=lambda column: column.map(paper.METHODS.index), kind="stable")
+
+
+def _over(base: list[float], found: list[float], method: str) -> str:
+    """What a method has over LB; a dash for the baselines."""
+    if method in ("SB", "LB") or not base:
+        return "–"
+    return stats.difference(found, base, paper.confidence()).text(sign=True)
 
 
 def _compared(before: list[float], found: list[float], best: list[float]) -> dict:

@@ -91,6 +91,20 @@ def _mnist() -> str:
     return "\n".join([shown, "", f"{made}; {command}", "", note, "", *map(_told, _mnist_verdicts())])
 
 
+def _ablations() -> str:
+    """What changes of one choice of the protocol did to F1 on MNIST, from the reference runs."""
+    history, _ = experiments.load_runs(_mnist_configs("table1"))
+    groups = {key: runs for key, runs in experiments.ablations("desk").items() if key[0] == "f1"}
+    configs = [config for runs in groups.values() for config in runs]
+    changed, _ = experiments.load_runs(configs)
+    ids = {key: [config.id for config in runs] for key, runs in groups.items()}
+    table = analysis.compare_ablations(history, changed, ids).drop(columns=["best", "decided"])
+    shown = table.map(lambda value: cell(value, 2)).to_markdown(index=False, disable_numparse=True)
+    finished = sum(map(experiments.is_done, configs))
+    command = "`gbn run --item ablations --scale desk` trains them."
+    return f"{shown}\n\n{finished} of {len(configs)} runs are finished; {command}"
+
+
 def _mnist_configs(item: str) -> list[experiments.RunConfig]:
     """The runs of F1 on MNIST for one item."""
     return [config for config in experiments.plan(item, "desk") if config.network == "f1"]
@@ -128,6 +142,7 @@ _BLOCKS: dict[str, Callable[[], str]] = {
     "times": _times,
     "row": _row,
     "mnist": _mnist,
+    "ablations": _ablations,
     "benchmarks": _benchmarks,
 }
 

@@ -40,5 +40,17 @@ def test_a_row_compares_an_ablation_with_the_declared_protocol() -> None:
     assert second.gain == "−4.90, no interval (n = 1 and 3)" and second.decided == "–"
 
 
+def test_what_is_over_lb_is_over_lb_with_the_same_choice_changed() -> None:
+    remedied = history([("i", "LB+LR", seed, 1, error) for seed, error in enumerate((3.0, 3.1, 3.2))])
+    remedied.run = ["i", "j", "k"]
+    changed = pd.concat([CHANGED, remedied])
+    own = {("f1", "statistics", "LB"): ["e", "f", "g"], ("f1", "statistics", "LB+LR"): ["i", "j", "k"]}
+    table = analysis.compare_ablations(DECLARED, changed, own)
+    # LB has 98.0, 97.8, 97.9 with the choice changed, and 96.0, 95.8, 95.9 without; LB+LR has 97.0, 96.9, 96.8.
+    assert table["over LB"].tolist() == ["–", "−1.00 [−1.23, −0.77] (n = 3 and 3)"]
+    alone = analysis.compare_ablations(DECLARED, changed, {("f1", "warmup", "LB+LR"): ["i", "j", "k"]})
+    assert alone["over LB"].tolist() == ["+1.00 [+0.77, +1.23] (n = 3 and 3)"]
+
+
 def test_without_runs_the_table_is_empty() -> None:
     assert analysis.compare_ablations(DECLARED, pd.DataFrame(), {("f1", "statistics", "LB"): ["e"]}).empty
