@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from gbnlib import analysis, paper
 from gbnlib.analysis import places
-from gbnlib.report.plots import batch_style, mean_curve, run_marks, say_empty
+from gbnlib.report.plots import batch_style, error_axis, mean_curve, run_marks, say_empty
 
 _MARKERS = ("o", "s", "^", "D")
 
@@ -45,9 +45,8 @@ def stay(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for position, (length, part) in enumerate(small.groupby("high_rate")):
         style = _length_style(position) | {"markevery": max(1, part.place.nunique() // 12)}
         mean_curve(part, "place", "validation_error", style, f"{length:.0f}", ax)
-    ax.set(xlabel=_AXIS["place"], ylabel="validation error (%)", yscale="log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("{x:g}")
+    ax.set(xlabel=_AXIS["place"], ylabel="validation error (%)")
+    error_axis(ax)
     ax.legend(title="epochs at the high rate") if len(small) else say_empty(ax)
     return ax
 

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from gbnlib import analysis, paper
 from gbnlib.experiments import planning
@@ -92,13 +93,23 @@ def error_curves(
     """
     ax = ax or plt.subplots()[1]
     for batch_size, runs in history.groupby("batch_size") if len(history) else ():
-        mean_curve(runs, x, which, batch_style(batch_size), f"{batch_size}", ax)
+        style = batch_style(batch_size) | {"markevery": max(1, runs[x].nunique() // 12)}
+        mean_curve(runs, x, which, style, f"{batch_size}", ax)
     ax.set(xlabel=_AXIS[x], ylabel=_AXIS[which])
     if len(history):
+        error_axis(ax)
         ax.legend(title="batch size", ncols=2)
     else:
         say_empty(ax)
     return ax
+
+
+def error_axis(ax: Axes) -> None:
+    """A logarithmic axis of errors in %, on which the last ones can be told apart under the first."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def mean_curve(runs: pd.DataFrame, x: str, y: str, style: dict, label: str, ax: Axes) -> None:
