@@ -102,8 +102,11 @@ def test_the_smoke_scale_end_to_end(cluster: slurm.Cluster, tmp_path: Path) -> N
     assert (tmp_path / "smoke" / "report" / "index.html").is_file()
     notebooks = len(list((tmp_path / "smoke" / "notebooks").glob("*.ipynb")))
     measuring = {plan.item for plan in experiments.measurements.plan("smoke").values()}
-    completed = len(cluster.jobs("completed")) - before
+    jobs, completed = cluster.jobs(), len(cluster.jobs("completed")) - before
     assert completed == bundles(len(planned) + len(measuring)) + notebooks + 1
+    with on(cluster, tmp_path, "smoke"):
+        pass
+    assert cluster.jobs() == jobs  # a second call has nothing to do
 
 
 def rows(results: Path, config: RunConfig) -> int:

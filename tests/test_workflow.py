@@ -160,6 +160,14 @@ def test_executing_a_notebook_again_gives_the_same_outputs(reproduced: Path, tmp
     assert (stamps(reproduced), stamps(reproduced, "measurements")) == before
 
 
-def test_wrong_parameters_end_papermill_with_the_reason(reproduced: Path, tmp_path: Path) -> None:
-    done = execute(reproduced, tmp_path, "04_table1_validation_accuracy", "-p", "sede", "3")
-    assert done.returncode != 0 and "unknown parameter 'sede'; did you mean 'seeds'" in done.stderr
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (["-p", "sede", "3"], "unknown parameter 'sede'; did you mean 'seeds'"),
+        (["-p", "scale", "huge"], "unknown scale 'huge'"),
+        (["-p", "seeds", "many"], "seeds is 'many'; it must be a whole number"),
+    ],
+)
+def test_wrong_parameters_end_papermill_with_the_reason(reproduced, tmp_path, parameters, message) -> None:
+    done = execute(reproduced, tmp_path, "04_table1_validation_accuracy", *parameters)
+    assert done.returncode != 0 and message in done.stderr

@@ -36,8 +36,8 @@ def compare_ablations(
         if found:
             before = accuracies(declared, network, method)
             best = accuracies(own, network, method, "best_error")
-            own_lb = changed[changed.run.isin(runs.get((network, name, "LB"), ()))]
-            base = accuracies(own_lb if len(own_lb) else declared, network, "LB")
+            touched = runs.get((network, name, "LB"))
+            base = accuracies(changed[changed.run.isin(touched)] if touched else declared, network, "LB")
             compared = {**_compared(before, found, best), "over LB": _over(base, found, method)}
             rows.append({"method": method, "changed": labels[name], **compared})
     table = pd.DataFrame(rows, columns=list(COLUMNS))

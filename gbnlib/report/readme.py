@@ -94,10 +94,9 @@ def _mnist() -> str:
 def _ablations() -> str:
     """What changes of one choice of the protocol did to F1 on MNIST, from the reference runs."""
     history, _ = experiments.load_runs(_mnist_configs("table1"))
-    groups = {key: runs for key, runs in experiments.ablations("desk").items() if key[0] == "f1"}
-    configs = [config for runs in groups.values() for config in runs]
+    configs = _mnist_configs("ablations")
     changed, _ = experiments.load_runs(configs)
-    ids = {key: [config.id for config in runs] for key, runs in groups.items()}
+    ids = {key: [config.id for config in runs] for key, runs in experiments.ablations("desk").items()}
     table = analysis.compare_ablations(history, changed, ids).drop(columns=["best", "decided"])
     shown = table.map(lambda value: cell(value, 2)).to_markdown(index=False, disable_numparse=True)
     finished = sum(map(experiments.is_done, configs))
