@@ -178,24 +178,27 @@ def test_a_run_cancelled_drained_and_out_of_time_ends_bit_identical(cluster: slu
     assert result(tmp_path / "slurm", config) == result(tmp_path / "alone", config)
 
 
-def planned_jobs(results: Path, scale: str, *options: str) -> str:
-    """What the profile would submit; this needs no SLURM."""
-    process = snakemake(results, scale, "--dry-run", "--printshellcmds", "--quiet", "host", *options)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    return output
+def planned_jobs(scale: str, folder: Path) -> str:
+    """What the profile would submit where nothing is finished; this needs no SLURM."""
+    forget = f"from gbnlib import files; files.reference_root = lambda: files.Path({str(folder)!r})"
+    options = ["--profile", PROFILE, "--config", f"scale={scale}", "--dry-run", "--printshellcmds", "--quiet", "host"]
+    call = [sys.executable, "-c", f"{forget}; from snakemake.cli import main; main()", *options]
+    done = subprocess.run(call, cwd=files.REPOSITORY, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_a_job_asks_for_what_its_protocol_row_says(tmp_path: Path) -> None:
-    jobs = planned_jobs(tmp_path, "paper").split("rule train:")[1:]
-    by_run = {re.search(r"run=(\S+)", job)[1]: job for job in jobs}
-    configs = {config.id: config for config in experiments.plan_scale("paper") if not experiments.is_done(config)}
+def test_a_job_asks_for_what_it_needs(tmp_path: Path) -> None:
+    printed = planned_jobs("paper", tmp_path)
+    by_run = {re.search(r"run=(\S+)", job)[1]: job for job in printed.split("rule train:")[1:]}
+    configs = {config.id: config for config in experiments.plan_scale("paper")}
     assert set(by_run) == set(configs)
     longest = max(configs, key=lambda run: experiments.estimated_seconds(configs[run], "paper"))
     assert configs[longest].network == "alexnet"
+    torchrun = f"exec torchrun --standalone --nproc-per-node 4 -m gbnlib run --scale paper --only {longest}"
+    assert torchrun in by_run[longest]
     assert "gpu=4," in by_run[longest] and "runtime=1440," in by_run[longest] and "mem_mb=65536," in by_run[longest]
-    assert (
-        f"exec torchrun --standalone --nproc-per-node 4 -m gbnlib run --scale paper --only {longest}" in by_run[longest]
-    )
     short = next(run for run in configs if configs[run].network == "f1")
     assert "gpu=1," in by_run[short] and f"exec python -m gbnlib run --scale paper --only {short}" in by_run[short]
+    measuring = dict(re.findall(r"rule measure_(\w+):.*?gpu=(\d)", printed, re.DOTALL))
+    assert measuring == {"figure4": "1", "random_walk": "0", "algorithm1": "0", "appendix_a": "0"}
