@@ -9,7 +9,9 @@ from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies
 
 #: Columns of `compare_ablations`.
-COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "decided", "over LB")
+COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "decided", "over LB", "over LB+LR")
+#: What a method is compared with, as C6 and C7 do.
+_BASES = {"SB": (), "LB": (), "LB+LR": ("LB",), "LB+LR+GBN": ("LB", "LB+LR")}
 
 
 def compare_ablations(
@@ -25,30 +27,31 @@ def compare_ablations(
     Returns
     -------
     Rows in the order of `runs`, by method; those without finished runs are left out. `gain` is the difference with its
-    Welch interval over seeds, `decided` whether that excludes zero. `over LB` is what the method has over LB, both with
-    the choice changed if that touches LB, else LB as declared.
+    Welch interval over seeds, `decided` whether that excludes zero. `over LB` and `over LB+LR` are what the method has
+    over these: with the choice changed for both, or the other as declared where `runs` has none of it to compare with.
     """
     labels = {ablation.name: ablation.label for network, *_ in runs for ablation in paper.ablations(network)}
     rows = []
     for (network, name, method), ids in runs.items():
         own = changed[changed.run.isin(ids)] if len(changed) else changed
         found = accuracies(own, network, method)
-        if found:
-            before = accuracies(declared, network, method)
-            best = accuracies(own, network, method, "best_error")
-            touched = runs.get((network, name, "LB"))
-            base = accuracies(changed[changed.run.isin(touched)] if touched else declared, network, "LB")
-            compared = {**_compared(before, found, best), "over LB": _over(base, found, method)}
-            rows.append({"method": method, "changed": labels[name], **compared})
+        if not found:
+            continue
+        best = accuracies(own, network, method, "best_error")
+        row = {"method": method, "changed": labels[name]}
+        row |= _compared(accuracies(declared, network, method), found, best)
+        for base in ("LB", "LB+LR"):
+            others = runs.get((network, name, base))
+            history = changed[changed.run.isin(others)] if others else declared
+            row[f"over {base}"] = _over(accuracies(history, network, base), found) if base in _BASES[method] else "–"
+        rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.sort_values("method", key=lambda column: column.map(paper.METHODS.index), kind="stable")
 
 
-def _over(base: list[float], found: list[float], method: str) -> str:
-    """What a method has over LB; a dash for the baselines."""
-    if method in ("SB", "LB") or not base:
-        return "–"
-    return stats.difference(found, base, paper.confidence()).text(sign=True)
+def _over(base: list[float], found: list[float]) -> str:
+    """What a method has over another one; a dash where that is not finished."""
+    return stats.difference(found, base, paper.confidence()).text(sign=True) if base else "–"
 
 
 def _compared(before: list[float], found: list[float], best: list[float]) -> dict:

@@ -40,7 +40,7 @@ def test_a_row_compares_an_ablation_with_the_declared_protocol() -> None:
     assert second.gain == "−4.90, no interval (n = 1 and 3)" and second.decided == "–"
 
 
-def test_what_is_over_lb_is_over_lb_with_the_same_choice_changed() -> None:
+def test_what_a_method_is_compared_with_has_the_same_choice_changed() -> None:
     remedied = history([("i", "LB+LR", seed, 1, error) for seed, error in enumerate((3.0, 3.1, 3.2))])
     remedied.run = ["i", "j", "k"]
     changed = pd.concat([CHANGED, remedied])
@@ -50,6 +50,16 @@ def test_what_is_over_lb_is_over_lb_with_the_same_choice_changed() -> None:
     assert table["over LB"].tolist() == ["–", "−1.00 [−1.23, −0.77] (n = 3 and 3)"]
     alone = analysis.compare_ablations(DECLARED, changed, {("f1", "warmup", "LB+LR"): ["i", "j", "k"]})
     assert alone["over LB"].tolist() == ["+1.00 [+0.77, +1.23] (n = 3 and 3)"]
+    unfinished = {("f1", "warmup", "LB"): ["missing"], ("f1", "warmup", "LB+LR"): ["i", "j", "k"]}
+    assert analysis.compare_ablations(DECLARED, changed, unfinished)["over LB"].tolist() == ["–"]
+
+
+def test_ghosts_are_compared_with_the_rate_alone_too() -> None:
+    changed = history([("i", "LB+LR", 0, 1, 3.0), ("j", "LB+LR+GBN", 0, 1, 2.5)])
+    own = {("f1", "warmup", "LB+LR"): ["i"], ("f1", "warmup", "LB+LR+GBN"): ["j"]}
+    table = analysis.compare_ablations(DECLARED, changed, own)
+    assert table["over LB+LR"].tolist() == ["–", "+0.50, no interval (n = 1 and 1)"]
+    assert table["over LB"].tolist() == ["+1.10, no interval (n = 1 and 3)", "+1.60, no interval (n = 1 and 3)"]
 
 
 def test_without_runs_the_table_is_empty() -> None:

@@ -43,7 +43,7 @@ def test_items_share_their_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "digest"), [("smoke", "b78db68d6990"), ("quick", "1fae9f874435"), ("paper", "5dffa537b360")]
+    ("scale", "digest"), [("smoke", "b78db68d6990"), ("quick", "1fae9f874435"), ("paper", "1cb168af7372")]
 )
 def test_a_scale_plans_the_runs_that_it_always_did(scale: str, digest: str) -> None:
     """The SHA-256 over the ids, item by item in order: it changes with `ENGINE`, with a run and with the order."""
