@@ -39,12 +39,14 @@ def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
 
 @dataclass
 class Notebook:
-    """One executing notebook: its item, its parameters, its runs and its measurements (None: not made)."""
+    """One executing notebook: its item, parameters, runs, runs of ablations and measurements (None: not made)."""
 
     item: Item
     parameters: Parameters
     configs: list[RunConfig]
     runs: list[experiments.Run] = field(default_factory=list)
+    ablation_configs: list[RunConfig] = field(default_factory=list)
+    ablation_runs: list[experiments.Run] = field(default_factory=list)
     measured: dict[str, measurements.Measurement | None] = field(default_factory=dict)
     exhibits: int = 0
 
@@ -101,8 +103,8 @@ class Notebook:
 
         Missing runs that would take longer than `patience()` are trained only when `train` is true.
         """
-        self.runs = []
-        return self._computed(self.configs)
+        self.runs = self._finished(self.configs)
+        return experiments.load_runs(self.configs)
 
     def ablations(self, history: pd.DataFrame) -> pd.DataFrame:
         """What one changed choice of the protocol does to the runs of `history`; trains under the rule of `compute`.
@@ -110,24 +112,23 @@ class Notebook:
         The table of `analysis.compare_ablations`; empty where the scale has no ablations or none is finished.
         """
         groups = experiments.ablations(self.scale, self.parameters.seeds)
-        configs = [config for runs in groups.values() for config in runs]
-        self.configs = [*self.configs, *configs]
-        changed, _ = self._computed(configs)
+        self.ablation_configs = [config for runs in groups.values() for config in runs]
+        self.ablation_runs = self._finished(self.ablation_configs)
+        changed, _ = experiments.load_runs(self.ablation_configs)
         ids = {key: [config.id for config in runs] for key, runs in groups.items()}
         return analysis.compare_ablations(history, changed, ids)
 
-    def _computed(self, configs: list[RunConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Train what is missing and allowed of some runs, note those that are finished, and load them."""
+    def _finished(self, configs: list[RunConfig]) -> list[experiments.Run]:
+        """Train what is missing and allowed of some runs; those that are finished."""
         wait = experiments.remaining_seconds(configs, self.scale)
         forced = self.parameters.force and configs
         if forced or (wait and (self.parameters.train or wait <= patience())):
             self._train(configs)
         found = [run for config in configs if (run := experiments.find(config)) is not None]
-        self.runs = [*self.runs, *found]
         if len(found) < len(configs):
             left = duration(experiments.remaining_seconds(configs, self.scale))
             print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
-        return experiments.load_runs(configs)
+        return found
 
     def _train(self, configs: list[RunConfig]) -> None:
         """Train with one line of output that is updated in place, and cleared at the end."""
@@ -281,8 +282,10 @@ class Notebook:
         rows = [("scale", self.scale)]
         if self.configs:
             rows.append(("runs", tally(self.runs, len(self.configs))))
+        if self.ablation_configs:
+            rows.append(("runs of ablations", tally(self.ablation_runs, len(self.ablation_configs))))
         if self.runs:
-            rows.append(("training time", duration(sum(run.done["summary"]["seconds"] for run in self.runs))))
+            rows.append(("training time", duration(self._training_seconds())))
         if self.measured:
             rows.append(("measurements", tally(made, len(self.measured))))
             rows.append(("measuring time", duration(sum(found.seconds for found in made))))
@@ -308,12 +311,18 @@ class Notebook:
             "diverged": sum(run.status == "diverged" for run in self.runs),
             "reference": sum(run.origin != "local" for run in self.runs),
             "seeds": len({run.config.seed for run in self.runs}),
-            "training_seconds": sum(run.done["summary"]["seconds"] for run in self.runs),
+            "ablations_planned": len(self.ablation_configs),
+            "ablations_finished": len(self.ablation_runs),
+            "training_seconds": self._training_seconds(),
             "measurements": [wanted for wanted, found in self.measured.items() if found],
             "command": f"papermill notebooks/{self.item.notebook}.ipynb out.ipynb -p scale {self.scale}",
             "limits": list(self.item.limits),
             "provenance": facts,
         }
+
+    def _training_seconds(self) -> float:
+        """What all finished runs have taken to train."""
+        return sum(run.done["summary"]["seconds"] for run in [*self.runs, *self.ablation_runs])
 
     def _folder(self, kind: str) -> Path:
         """Where this scale's figures, tables or item records lie."""

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from gbnlib import analysis, files, paper
+from gbnlib import analysis, experiments, files, paper
 from gbnlib.errors import UsageError
 from gbnlib.report.items import get_item
 from gbnlib.report.notebook import Notebook
@@ -54,6 +54,19 @@ def test_a_long_measurement_that_is_there_is_shown(monkeypatch) -> None:
     notebook().measure("squares")
     planned(monkeypatch, 2 * patience())
     assert len(notebook().measure("squares")) == 3
+
+
+def test_ablations_do_not_mix_with_the_runs_of_the_item(monkeypatch) -> None:
+    monkeypatch.setenv("GBN_PATIENCE", "0")
+    page = Notebook(
+        get_item("table1"), Parameters("desk", 1, "cpu", False, False), experiments.plan("table1", "desk", 1)
+    )
+    history, _ = page.compute()
+    assert len(page.ablations(history))
+    again, _ = page.compute()
+    pd.testing.assert_frame_equal(again, history)
+    assert {run.config for run in page.runs} <= set(page.configs)
+    assert {run.config for run in page.ablation_runs} <= set(page.ablation_configs)
 
 
 def test_a_patience_that_is_no_number_is_refused(monkeypatch) -> None:

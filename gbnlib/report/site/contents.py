@@ -47,6 +47,8 @@ class Item:
     claims: tuple[str, ...] = ()
     planned: int = 0
     finished: int = 0
+    ablations_planned: int = 0
+    ablations_finished: int = 0
     diverged: int = 0
     reference: int = 0
     seeds: int = 0
