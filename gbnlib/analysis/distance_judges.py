@@ -28,8 +28,11 @@ def _for_each_quantity(decide: Callable[[pd.DataFrame, str], Decision]) -> Calla
     def judge(curves: pd.DataFrame, network: str) -> Decision:
         found = {which: decide(curves, which) for which in JUDGED}
         decisions = {decision for decision, _, _ in found.values()}
-        told = "; ".join(f"{diffusion.QUANTITIES[which]}: {evidence}" for which, (_, evidence, _) in found.items())
-        return _combined(decisions), told, min(n for _, _, n in found.values())
+        told = [
+            f"{diffusion.QUANTITIES[which]}{f' ({decision})' if len(decisions) > 1 else ''}: {evidence}"
+            for which, (decision, evidence, _) in found.items()
+        ]
+        return _combined(decisions), "; ".join(told), min(n for _, _, n in found.values())
 
     return judge
 
@@ -72,17 +75,30 @@ def _judge_reach(curves: pd.DataFrame, which: str) -> Decision:
 
 
 def _judge_collapse(curves: pd.DataFrame, which: str) -> Decision:
-    """C4: the spread over batch sizes after √ rate and ghost batch normalization over that before."""
+    """C4: the spread over batch sizes after √ rate and ghost batch normalization over that before.
+
+    The evidence adds what is left without the batch that stands farthest apart.
+    """
     if curves.groupby("method").ngroups < 3:
         return NOT_TESTED, "not all methods are finished", 0
     curves = diffusion.comparable(curves)
     last = diffusion.shared_update(curves)
-    before, after = (diffusion.spread(diffusion.panel(curves, name), which, last) for name in diffusion.PANELS)
-    ratio = stats.mean((after / before).dropna(), paper.confidence())
-    where = f"spread of {curves.batch_size.nunique()} batch sizes at update {last:,}"
-    levels = f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after"
-    evidence = f"{where}: {levels}, ratio {ratio.text()}"
+    ratio, told = _collapse(curves, which, last)
+    sizes = curves.batch_size.unique()
+    evidence = f"spread of {len(sizes)} batch sizes at update {last:,}: {told}"
+    if len(sizes) > 2:
+        after = diffusion.panel(curves, "after")
+        left = {size: diffusion.spread(after[after.batch_size != size], which, last).mean() for size in sizes}
+        apart = min(left, key=left.__getitem__)
+        evidence += f" (without batch {apart}: {_collapse(curves[curves.batch_size != apart], which, last)[1]})"
     return _halved(ratio), evidence, ratio.n[0]
+
+
+def _collapse(curves: pd.DataFrame, which: str, update: int) -> tuple[stats.Interval, str]:
+    """The spread after over that before, over seeds, and both in words."""
+    before, after = (diffusion.spread(diffusion.panel(curves, name), which, update) for name in diffusion.PANELS)
+    ratio = stats.mean((after / before).dropna(), paper.confidence())
+    return ratio, f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, ratio {ratio.text()}"
 
 
 def _halved(ratio: stats.Interval) -> str:

@@ -29,7 +29,8 @@ def _judge_trend(history: pd.DataFrame, network: str) -> Decision:
     ends = stats.difference(errors[sizes[-1]], errors[sizes[0]], paper.confidence())
     evidence = (
         f"error per doubling of the batch: {trend.text('points', sign=True)}; error at {sizes[-1]} minus error at "
-        f"{sizes[0]}: {ends.text('points', sign=True)}"
+        f"{sizes[0]}: {ends.text('points', sign=True)}; means from {sizes[0]} to {sizes[-1]}: "
+        + ", ".join(f"{np.mean(errors[size]):.2f}" for size in sizes)
     )
     decision = by_signs([trend.above(0), ends.above(0)], [trend.below(0), ends.below(0)])
     if decision == INCONCLUSIVE:

@@ -99,7 +99,11 @@ def judge_spread(landscape: pd.DataFrame, network: str, dataset: str, scale: str
     if len(landscape):
         found, slope = exponent(landscape), per_unit(landscape)
         decision, n = _decide(found, fact.margin), found.n[0]
-        evidence = f"exponent {found.text()}; slope times a thousand {_times(slope, 1000).text()} per unit distance"
+        gradient = stats.mean(1000 * landscape.drop_duplicates("seed").slope.dropna(), paper.confidence())
+        evidence = (
+            f"exponent {found.text()}, where 1 ± {fact.margin} counts as linear; a thousand times the slope per unit "
+            f"distance {_times(slope, 1000).text()}, and {gradient.text()} by the gradient at the initial point alone"
+        )
         lost = landscape.seed.nunique() - n
         if lost:
             evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"

@@ -43,8 +43,9 @@ class Verdict:
 
     @property
     def clause(self) -> str:
-        """The statement as it continues a sentence."""
-        return f"{self.statement[0].lower()}{self.statement[1:]}"
+        """The statement as it continues a sentence, and whether it is only remembered as one of the paper."""
+        unverified = ", remembered and not verified to be in the paper" if self.tag == "R" else ""
+        return f"{self.statement[0].lower()}{self.statement[1:]}{unverified}"
 
     @property
     def where(self) -> str:

@@ -148,6 +148,13 @@ def test_c4_is_the_ratio_of_the_spreads(factor: float, expected: str) -> None:
     assert judged("C4", APART) == NOT_TESTED
 
 
+def test_c4_names_the_batch_that_stands_apart_and_what_is_left_without_it() -> None:
+    """After: 1, 1.1 and 0.05 lie (1.1 − 0.05) / 0.717 = 147 % apart, and without batch 320 0.1 / 1.05 = 10 %."""
+    after = {("LB+LR+GBN", 64): logarithm(1.1), ("LB+LR+GBN", 320): logarithm(0.05)}
+    evidence = analysis.judge("C4", curves(APART | TOGETHER | after), item="figure2", scale="quick").evidence
+    assert "and 147 % after" in evidence and "(without batch 320: " in evidence and "and 10 % after" in evidence
+
+
 def test_c4_compares_the_batch_sizes_that_are_finished_before_and_after() -> None:
     """Batch 64 lies far out before, and is not trained yet after: the spread is that of 32 and 320 in both."""
     missing = {key: curve for key, curve in (APART | TOGETHER).items() if key != ("LB+LR+GBN", 64)}
@@ -163,7 +170,8 @@ def test_a_quantity_alone_makes_a_claim_partly_reproduced() -> None:
     found = curves({("SB", 32): logarithm(1)})
     found["first"] = found["update"] ** 0.5 + found.weights / 100
     verdict = analysis.judge("C2", found, item="figure2", scale="quick")
-    assert verdict.verdict == PARTLY and "all weights: " in verdict.evidence and "first tensor: " in verdict.evidence
+    assert verdict.verdict == PARTLY
+    assert "all weights (reproduced): " in verdict.evidence and "first tensor (not reproduced): " in verdict.evidence
 
 
 def test_another_network_in_the_frame_changes_no_verdict() -> None:

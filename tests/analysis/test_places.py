@@ -87,8 +87,23 @@ def test_c11_is_the_final_error_once_the_plateau_is_reached(longer: list[float],
     runs = history(SMALL, ("longer", "SB", 32, longer, 4))
     assert judged("C11", runs) == expected
     evidence = analysis.judge("C11", runs, item="figure3", scale="quick").evidence
-    assert ("ends before the plateau" in evidence) == (longer[3] == 6)
-    assert ("not shown and not excluded" in evidence) == (longer[3] == 8)
+    assert ("the shorter ends before the plateau" in evidence) == (longer[3] == 6)
+
+
+def test_a_plateau_that_is_not_shown_decides_nothing() -> None:
+    """The fall after place 2 is 0, 1 and −1 points by seed: its interval reaches beyond the margin on both sides."""
+    runs = history(SMALL, LONGER)
+    last = (runs.run.str.startswith("longer")) & (runs["update"] == 4)
+    runs.loc[last, "validation_error"] -= runs.seed[last].map({0: 0.0, 1: 1.0, 2: -1.0})
+    assert judged("C11", runs) == INCONCLUSIVE
+    assert "a plateau is not shown" in analysis.judge("C11", runs, item="figure3", scale="quick").evidence
+
+
+def test_the_late_fall_is_within_the_longer_runs() -> None:
+    """Places 3 and 4 of 4 against 7 and 8 of 8: 6 + 4 over two minus 3 + 2 over two, whatever the shorter runs did."""
+    longer = history(("longer", "SB", 32, [9, 8, 6, 4, 5, 4, 3, 2, 1], 8), ("short", "SB", 32, [9, 9, 9, 9, 1], 4))
+    fall = places.late_fall(places.with_places(longer), 4, 8)
+    assert (fall.estimate, fall.low, fall.high) == pytest.approx((2.5, 2.5, 2.5))
 
 
 def test_each_network_has_its_own_places_and_its_own_verdicts() -> None:
