@@ -1,5 +1,7 @@
 """Laws, spreads and ends of distance curves whose answers are known."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,7 +154,9 @@ def test_c4_names_the_batch_that_stands_apart_and_what_is_left_without_it() -> N
     """After: 1, 1.1 and 0.05 lie (1.1 − 0.05) / 0.717 = 147 % apart, and without batch 320 0.1 / 1.05 = 10 %."""
     after = {("LB+LR+GBN", 64): logarithm(1.1), ("LB+LR+GBN", 320): logarithm(0.05)}
     evidence = analysis.judge("C4", curves(APART | TOGETHER | after), item="figure2", scale="quick").evidence
-    assert "and 147 % after" in evidence and "(without batch 320: " in evidence and "and 10 % after" in evidence
+    whole, rest = evidence.split("; ")[0].split("(without batch 320: ")
+    after = [int(re.search(r"and (\d+) % after", part)[1]) for part in (whole, rest)]
+    assert after == pytest.approx([147, 10], abs=1)  # curves wobble by a hundredth
 
 
 def test_c4_compares_the_batch_sizes_that_are_finished_before_and_after() -> None:
