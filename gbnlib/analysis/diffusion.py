@@ -164,11 +164,11 @@ def _initial_norm(curve: pd.DataFrame, which: str) -> float:
 
 
 def _means(fits: list[dict[str, Fit]], initial_norm: float) -> dict[str, float]:
-    """Means over seeds of the parameters that matter, beside the initial norm, and of R² of each law."""
+    """Means over seeds: parameters that matter, beside the initial norm, and the share that each law leaves."""
     named = {"b": ("logarithm", 1), "p": ("power", 1), "A": ("saturation", 0)}
     means = {name: np.mean([found[law].parameters[i] for found in fits]) for name, (law, i) in named.items()}
     means["‖w₀‖"] = initial_norm
-    return means | {f"R² {law}": np.mean([found[law].r2 for found in fits]) for law in LAWS}
+    return means | {f"unexplained by {law}, %": 100 * np.mean([1 - found[law].r2 for found in fits]) for law in LAWS}
 
 
 def panel(curves: pd.DataFrame, name: str) -> pd.DataFrame:

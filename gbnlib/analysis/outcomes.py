@@ -123,23 +123,26 @@ def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compare_training(history: pd.DataFrame) -> pd.DataFrame:
-    """Final training and validation error in % of each method, with t intervals over seeds, and what it has over SB.
+def compare_training(history: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+    """Final training and validation error in %, with t intervals over seeds, and what they have over those of SB.
 
-    The training error is that of the last epoch's batches, augmented and in training mode, before each update: it
-    compares between methods, not with the validation error. Diverged runs are left out.
+    A row a method, or a batch size with `by` "batch_size". The training error is that of the last epoch's batches,
+    augmented and in training mode, before each update: it compares between rows, not with the validation error.
+    Diverged runs are left out.
     """
     if history.empty:
         return pd.DataFrame()
     last = history[history.status == "finished"].groupby("run").tail(1)
+    small = last[last.method == "SB"]
+    groups = dict(list(last.groupby(by)))
     rows = []
-    for method in [method for method in paper.METHODS if method in set(last.method)]:
-        row = {"method": method}
+    for name in filter(groups.__contains__, paper.METHODS if by == "method" else sorted(groups)):
+        own, row = groups[name], {by.replace("_", " "): name}
         for kind in ("training", "validation"):
-            own, small = (last[last.method == name][f"{kind}_error"].tolist() for name in (method, "SB"))
-            row[f"{kind} error"] = stats.mean(own, paper.confidence()).text()
-            if method != "SB" and small:
-                more = stats.difference(own, small, paper.confidence())
+            errors = own[f"{kind}_error"].tolist()
+            row[f"{kind} error"] = stats.mean(errors, paper.confidence()).text()
+            if len(small) and not own.method.eq("SB").all():
+                more = stats.difference(errors, small[f"{kind}_error"].tolist(), paper.confidence())
                 row[f"{kind}: over SB's"] = more.text(sign=True)
         rows.append(row)
     return pd.DataFrame(rows)

@@ -43,9 +43,13 @@ class Verdict:
 
     @property
     def clause(self) -> str:
-        """The statement as it continues a sentence, and whether it is only remembered as one of the paper."""
-        unverified = ", remembered and not verified to be in the paper" if self.tag == "R" else ""
-        return f"{self.statement[0].lower()}{self.statement[1:]}{unverified}"
+        """The statement as it continues a sentence."""
+        return f"{self.statement[0].lower()}{self.statement[1:]}{self.caveat}"
+
+    @property
+    def caveat(self) -> str:
+        """What has to be said of a claim that is only remembered as the paper's; else empty."""
+        return " (remembered, not verified to be in the paper)" if self.tag == "R" else ""
 
     @property
     def where(self) -> str:

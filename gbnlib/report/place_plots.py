@@ -15,13 +15,14 @@ _MARKERS = ("o", "s", "^", "D")
 def errors(runs: pd.DataFrame, x: str, *, ax: Axes | None = None) -> Axes:
     """Validation error against "update" or "place", small batch and adapted ones; dotted lines mark the first drop."""
     ax = ax or plt.subplots()[1]
-    for (batch_size, method), part in places.one_regime(runs).groupby(["batch_size", "method"]):
+    shown = places.one_regime(runs)
+    for (batch_size, method), part in shown.groupby(["batch_size", "method"]):
         label = f"{batch_size}" if method == "SB" else f"{batch_size}, adapted"
         style = batch_style(batch_size) | {"markevery": max(1, part[x].nunique() // 15)}
         mean_curve(part, x, "validation_error", style, label, ax)
         ax.axvline(part[x][part.place == part.high_rate].max(), color=style["color"], linestyle=":", linewidth=1)
     ax.set(xlabel=_AXIS[x], ylabel="validation error (%)")
-    ax.legend(title="batch size") if len(runs) else say_empty(ax)
+    ax.legend(title="batch size") if len(shown) else say_empty(ax)
     return ax
 
 
@@ -65,6 +66,8 @@ def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(lengths, [f"{length:.0f}" for length in lengths])
     ax.set(xlabel="epochs at the high rate", ylabel="final validation error (%)")
     ax.margins(x=0.15)
+    if table.empty:
+        say_empty(ax)
     return ax
 
 

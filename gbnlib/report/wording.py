@@ -41,7 +41,7 @@ def verdict_card(verdict: analysis.Verdict) -> str:
     where = f"{verdict.network_label} on {verdict.dataset_label}, scale {verdict.scale}"
     lines = [
         f"> **{verdict.claim}: {verdict.verdict}** ({where})",
-        f"> {verdict.statement}.",
+        f"> {verdict.statement}{verdict.caveat}.",
         f"> *Evidence.* {verdict.evidence}.",
         f"> *Criterion.* {verdict.criterion}",
         f"> *In the paper* [{verdict.tag}]: {verdict.published}.",

@@ -103,6 +103,10 @@ def test_training_errors_are_compared_with_those_of_the_small_batch() -> None:
     assert table["training: over SB's"]["LB"] == "+4.00 [+1.73, +6.27] (n = 3 and 3)"
     assert table["validation: over SB's"]["LB"].startswith("+0.00 ")
     assert analysis.compare_training(pd.DataFrame()).empty
+    sizes = frame.assign(batch_size=frame.method.map({"SB": 32, "LB": 64, "LB+LR": 64}))
+    by_size = analysis.compare_training(sizes, by="batch_size")
+    assert by_size["batch size"].tolist() == [32, 64]
+    pd.testing.assert_frame_equal(by_size.iloc[:, 1:], table.reset_index().iloc[:, 1:])
 
 
 def test_figure1_beside_the_papers_points() -> None:

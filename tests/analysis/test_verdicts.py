@@ -68,6 +68,7 @@ def test_c10_is_equivalence_within_the_margin(noisy, expected) -> None:
     verdict = judged("C10", runs({"LB+LR": around(4.0), "LB+noise": noisy}))
     assert verdict.verdict == expected and "LB+noise − LB+LR" in verdict.evidence
     assert judged("C10", runs({"LB+LR": around(4.0)})).verdict == NOT_TESTED
+    assert "(remembered, not verified" in verdict.clause and "remembered" not in judged("C6", runs(GAP)).clause
 
 
 def test_without_a_gap_there_is_nothing_to_close() -> None:

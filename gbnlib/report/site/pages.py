@@ -68,8 +68,13 @@ def _summary(contents: Contents) -> dict:
 
 
 def _tally(item: Item) -> list[tuple[str, str, int]]:
-    """Return (claim, verdict, how often) of an item; a claim without any has the verdict '' where something is run."""
-    counts = Counter((verdict.claim, verdict.verdict) for verdict in item.verdicts)
+    """Return (claim, verdict, how often) of an item; a claim without any has the verdict '' where something is run.
+
+    What is not tested counts only where the claim is tested nowhere.
+    """
+    tested = {verdict.claim for verdict in item.judged}
+    counted = [verdict for verdict in item.verdicts if verdict.tested or verdict.claim not in tested]
+    counts = Counter((verdict.claim, verdict.verdict) for verdict in counted)
     missing = set(item.claims) - {claim for claim, _ in counts}
     reason = "" if item.is_run else NOT_TESTED
     tally = [(claim, kind, count) for (claim, kind), count in counts.items()]
