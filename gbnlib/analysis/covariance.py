@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gbnlib import data, files, paper
+from gbnlib.analysis import diffusion, stats
 from gbnlib.analysis.identities import judge_identity
 from gbnlib.analysis.verdicts import Verdict
 
@@ -173,6 +174,27 @@ def summarise_identity(identity: pd.DataFrame) -> pd.DataFrame:
     }
     counted = shown.assign(**{"factor left": table.left.first(), "networks": table.size()})
     return counted.reset_index().rename(columns=columns)
+
+
+def compare_reach(curves: pd.DataFrame) -> pd.DataFrame:
+    """How far each method has moved after equal updates, over the small batch's distance of the same seed.
+
+    A row a method, with t intervals over seeds, at the last update that all high-rate phases share. `curves` are those
+    of `diffusion.high_rate_curves`; without the small batch there are no rows.
+    """
+    if "SB" not in set(curves.method):
+        return pd.DataFrame()
+    update = diffusion.shared_update(curves)
+    by_method = curves.assign(batch_size=curves.method)  # so that the columns are methods
+    tables = {which: diffusion.distances_at(by_method, which, update) for which in ("weights", "first")}
+    rows = []
+    for method in curves.method.unique():
+        row = {"method": method, "update": update}
+        for which, table in tables.items():
+            ratio = (table[method] / table["SB"]).dropna()
+            row[f"over SB's, {diffusion.QUANTITIES[which]}"] = stats.mean(ratio, paper.confidence()).text()
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def judge_invariance(identity: pd.DataFrame, scale: str) -> Verdict:

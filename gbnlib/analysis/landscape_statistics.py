@@ -58,9 +58,9 @@ def compare_with_figure4(landscapes: Mapping[str, pd.DataFrame]) -> pd.DataFrame
         quantities = {
             "exponent of the standard deviation": (1.0, exponent(landscape)),
             "α from E[(L(w) − L(w₀))²]": (2.0, _times(exponent(landscape, "rms"), 2)),
-            "1000 × slope": (1000 * published_slope(), _times(per_unit(landscape), 1000)),
+            "1000 × slope (here through the origin)": (1000 * published_slope(), _times(per_unit(landscape), 1000)),
             "1000 × ‖∇L(w₀)‖ / √n": (np.nan, stats.mean(1000 * start.slope.dropna(), paper.confidence())),
-            "‖w₀‖": (np.nan, stats.mean(start.norm, paper.confidence())),
+            "‖w₀‖, all parameters": (np.nan, stats.mean(start.norm, paper.confidence())),
         }
         for quantity, (published, found) in quantities.items():
             ends = {"here": found.estimate, "low": found.low, "high": found.high, "n": found.n[0]}

@@ -20,6 +20,28 @@ def test_per_sample_gradients_are_those_of_single_samples() -> None:
         assert torch.allclose(row, torch.cat([part.flatten() for part in alone]))
 
 
+def test_the_reach_of_a_method_is_over_the_small_batchs_of_the_same_seed() -> None:
+    """At update 10, the last that both share, SB is at 2 and 4, LB at 1 and 3: half, and three quarters."""
+    rows = [
+        {
+            "method": method,
+            "seed": seed,
+            "batch_size": batch,
+            "update": update,
+            "end": end,
+            "weights": at,
+            "first": 2 * at,
+        }
+        for method, batch, end, found in (("SB", 32, 20, (2, 4)), ("LB", 64, 10, (1, 3)))
+        for seed, at in enumerate(found)
+        for update in (10, end)
+    ]
+    table = covariance.compare_reach(pd.DataFrame(rows).drop_duplicates()).set_index("method")
+    assert table["over SB's, all weights"]["LB"].startswith("0.62") and set(table["update"]) == {10}
+    assert table["over SB's, first tensor"]["SB"].startswith("1.00")
+    assert covariance.compare_reach(pd.DataFrame(rows[2:]).query("method == 'LB'")).empty
+
+
 def test_enumeration_of_three_samples_by_hand() -> None:
     """g = 0, 3, 6 has C = 6. Pairs have means 1.5, 3, 4.5, variance 1.5 = (3 − 2) / (2 · 2) · 6; tuples have 6 / 2."""
     gradients = torch.tensor([[0.0], [3.0], [6.0]])

@@ -144,7 +144,7 @@ def test_the_comparison_has_the_papers_slope_and_ours() -> None:
     assert landscape_statistics.published_slope() == pytest.approx(7.1e-4, abs=0.2e-4)
     frames = {"f1": synthetic([1.0, 1.0, 1.0]), "resnet8": pd.DataFrame()}
     table = landscape_statistics.compare_with_figure4(frames).set_index("quantity")
-    assert set(table.network) == {"F1"} and table.here["1000 × slope"] == pytest.approx(1.0)
+    assert set(table.network) == {"F1"} and table.here["1000 × slope (here through the origin)"] == pytest.approx(1.0)
     assert table.here["α from E[(L(w) − L(w₀))²]"] == pytest.approx(2.0)
     paths = landscape_statistics.compare_paths(frames, {"f1": synthetic([0.5])})
     assert paths.path.tolist() == ["random directions", "trajectory"] and paths["α"].tolist() == pytest.approx([2, 1])

@@ -27,10 +27,16 @@ WHERE = {
 }
 #: Figures and tables that every network of an item has.
 PER_NETWORK = {
-    "figure1": (("figure1_error_curves", "figure1_final_error"), ("figure1_comparison",)),
+    "figure1": (("figure1_error_curves", "figure1_final_error"), ("figure1_comparison", "figure1_training")),
     "figure2": (
         ("figure2_distance", "figure2_quantities", "figure2_laws", "figure2_spread"),
-        ("figure2_laws_own", "figure2_laws_shared", "figure2_ends"),
+        (
+            "figure2_laws_own",
+            "figure2_laws_shared",
+            "figure2_laws_first_own",
+            "figure2_laws_first_shared",
+            "figure2_ends",
+        ),
     ),
     "figure3": (("figure3_errors", "figure3_patience"), ("figure3_patience", "figure3_places")),
 }
