@@ -121,7 +121,10 @@ def train(
     first_phase_end = training.regime.phases[1].epoch * per_epoch if len(training.regime.phases) > 1 else total
     saved = watched = time.monotonic()
     started = saved - training.seconds
-    training.sums = training.sums.to(training.batches.labels.device)
+    device = training.batches.labels.device
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else what names no device would land on the first GPU, whatever the process
+    training.sums = training.sums.to(device)
     training.model.train()
     while training.update < total and training.status == "running":
         epoch, start = divmod(training.update, per_epoch)

@@ -18,10 +18,14 @@ class Processes:
 
     @classmethod
     def from_environment(cls) -> "Processes":
-        """Those that torchrun started, joined into a group at the first call."""
+        """Those that torchrun started, joined into a group at the first call.
+
+        Tensors travel by the backend of their device, for a run may be on the CPU of a machine with GPUs; plain values
+        travel by gloo.
+        """
         count = int(os.environ.get("WORLD_SIZE", 1))
         if count > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         return cls(int(os.environ.get("RANK", 0)), count)
 
     @property
