@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
@@ -259,11 +259,10 @@ def _evaluation_statistics(training: Training, epoch: int) -> AbstractContextMan
 
 def _some_images(training: Training, epoch: int) -> Iterator[Tensor]:
     """The first batches of an epoch, ghost by ghost, so that what comes of them does not depend on micro-batches."""
-    batches = training.batches
+    batches, shares = training.batches, training.shares
     some = islice(batches.epoch(epoch), math.ceil(RECOMPUTED_SAMPLES / batches.batch_size))
-    for number, part in enumerate(
-        part for images, _ in some for part in images.split(training.shares.ghost_size or len(images))
-    ):
+    parts = (images.split(shares.ghosts(len(images))) if shares.ghost_size else [images] for images, _ in some)
+    for number, part in enumerate(chain.from_iterable(parts)):
         training.draws.begin(number, len(part), f"evaluation {epoch}")
         yield part
 

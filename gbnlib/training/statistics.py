@@ -51,8 +51,13 @@ class RunningStatistics:
 @contextmanager
 def recomputed_statistics(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[None]:
     """Inside, the running statistics are means over `batches` under the weights at hand; then the former are back."""
-    before = [buffer.clone() for buffer in model.buffers()]
-    update_bn(batches, model)
-    yield
-    for buffer, value in zip(model.buffers(), before, strict=True):
-        buffer.copy_(value)
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    momenta = [(layer, layer.momentum) for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    try:
+        update_bn(batches, model)
+        yield
+    finally:
+        for buffer, value in before:
+            buffer.copy_(value)
+        for layer, momentum in momenta:  # which `update_bn` has changed if it raised
+            layer.momentum = momentum

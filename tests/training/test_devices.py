@@ -13,8 +13,9 @@ def test_auto_is_a_device_that_exists() -> None:
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:x", "cuda:x", ""])
-def test_an_unknown_device_is_refused(device: str) -> None:
-    with pytest.raises(UsageError, match="cuda|Allowed"):
+def test_an_unknown_device_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(UsageError, match=rf"unknown device '{device}'.* Allowed: auto, cpu, cuda\."):
         Execution(device=device).torch_device()
 
 

@@ -9,10 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from gbnlib.data import Batches, normalise
+from gbnlib.data.batches import generator
 from gbnlib.nn import GhostBatchNorm1d, kernel
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Interrupted, Shares, Training, evaluate, train
 from gbnlib.training.loop import _clip
+from gbnlib.training.statistics import recomputed_statistics
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3), Phase(epoch=2, lr=0.02)), epochs=4)
 
@@ -127,12 +129,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_history() -> None:
     assert not math.isfinite(run.history[-1][3])
 
 
-@pytest.mark.parametrize(("norm", "ghost"), [(None, 0), (GhostBatchNorm1d(8, ghost_size=2), 2)])
-def test_recomputed_statistics_serve_an_evaluation_and_leave_the_training_alone(norm, ghost) -> None:
-    """By hand: the statistics of the last epoch's batches, ghost by ghost, under the final weights."""
+@pytest.mark.parametrize(("batch", "ghost", "cut"), [(6, 0, 6), (6, 2, 2), (22, 3, [3, 3, 3, 3, 3, 3, 4])])
+def test_recomputed_statistics_serve_an_evaluation_and_leave_the_training_alone(batch, ghost, cut) -> None:
+    """By hand: the statistics of the last epoch's batches, each cut into ghosts, under the final weights.
+
+    A ghost of one sample could not be normalised: of 22 samples in ghosts of 3, the last has 4.
+    """
+    norm = GhostBatchNorm1d(8, ghost) if ghost else None
     kept, recomputed = (
-        training(network(norm=deepcopy(norm)), shares=Shares(6, ghost), recompute_statistics=is_on)
-        for is_on in (False, True)
+        training(network(norm=deepcopy(norm)), batch_size=batch, shares=Shares(batch, ghost), recompute_statistics=on)
+        for on in (False, True)
     )
     for run in (kept, recomputed):
         train(run)
@@ -141,7 +147,7 @@ def test_recomputed_statistics_serve_an_evaluation_and_leave_the_training_alone(
         assert torch.equal(one, other)
     flatten, linear, layer, relu, last = kept.model
     with torch.no_grad():
-        parts = [each for images, _ in kept.batches.epoch(3) for each in linear(flatten(images)).split(ghost or 6)]
+        parts = [each for images, _ in kept.batches.epoch(3) for each in linear(flatten(images)).split(cut)]
         mean, var = (
             torch.stack([f(each) for each in parts]).mean(0) for f in (lambda x: x.mean(0), lambda x: x.var(0))
         )
@@ -152,14 +158,34 @@ def test_recomputed_statistics_serve_an_evaluation_and_leave_the_training_alone(
     assert abs(recomputed.history[-1][5] - kept.history[-1][5]) > 1e-3
 
 
-def test_noise_weights_each_sample_by_its_own_factor() -> None:
-    def weights(noise: float) -> torch.Tensor:
-        run = training(network(), noise=noise)
-        train(run)
-        return run.model[1].weight.detach()
+@pytest.mark.parametrize("normalised", [True, False])
+def test_statistics_that_cannot_be_recomputed_leave_the_model_as_it_was(normalised: bool) -> None:
+    """The second batch does not fit, or the evaluation itself fails."""
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = [torch.randn(4, 16), torch.randn(4, 16 if normalised else 9)]
+    with pytest.raises(RuntimeError), recomputed_statistics(model, images):
+        raise RuntimeError("the evaluation")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert model[2].momentum == 0.1
 
-    assert torch.equal(weights(0.0), weights(0.0)) and torch.equal(weights(0.5), weights(0.5))
-    assert not torch.equal(weights(0.0), weights(0.5))
+
+def test_noise_weights_each_sample_by_its_own_factor() -> None:
+    """By hand, two epochs: z_n = 1 + σ ε_n with an ε for each sample in the order of training, new in each epoch."""
+    regime = Regime(phases=(Phase(epoch=0, lr=0.1),), epochs=2)
+    noisy, plain = (training(network(), regime, noise=noise) for noise in (0.5, 0.0))
+    train(noisy)
+    for epoch in range(2):
+        factors = 1 + 0.5 * torch.randn(22, generator=generator(0, epoch, "noise"))
+        for (images, labels), part in zip(plain.batches.epoch(epoch), factors.split(6), strict=True):
+            plain.model.zero_grad()
+            losses = torch.stack([F.cross_entropy(each, label) for each, label in zip(plain.model(images), labels)])
+            (part * losses).mean().backward()
+            for parameter in plain.model.parameters():
+                parameter.data -= 0.1 * parameter.grad
+    for ours, theirs in zip(noisy.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_the_official_cut_keeps_the_number_of_ghosts_in_the_last_batch() -> None:
