@@ -14,7 +14,7 @@ from scipy import optimize
 from gbnlib import experiments, paper
 from gbnlib.analysis import stats
 
-#: Whose distance: columns of the frames, in words.
+#: Distance columns and their labels.
 QUANTITIES = {"first": "first tensor", "weights": "all weights", "all": "all parameters"}
 #: The methods of Figure 2: one rate for all, and √ rate with ghost batch normalization.
 PANELS = {"before": ("SB", "LB"), "after": ("SB", "LB+LR+GBN")}
@@ -121,9 +121,9 @@ def fit_laws(curve: pd.DataFrame, which: str, last: int = 0) -> dict[str, Fit]:
 
     The range is the whole phase, or ends at the update `last`.
     """
-    inside = fitted_range(curve, last)
-    if len(inside) < FEWEST_POINTS:
+    if not long_enough(curve, last):
         return {}
+    inside = fitted_range(curve, last)
     return {law: fit(law, inside["update"].to_numpy(), inside[which].to_numpy()) for law in LAWS}
 
 
@@ -131,6 +131,11 @@ def fitted_range(curve: pd.DataFrame, last: int = 0) -> pd.DataFrame:
     """The rows of a curve that are fitted."""
     end = last or curve.end.max()
     return curve[(curve["update"] >= SKIPPED_SHARE * end) & (curve["update"] <= end)]
+
+
+def long_enough(curve: pd.DataFrame, last: int = 0) -> bool:
+    """Whether a curve has the points that a fit needs."""
+    return len(fitted_range(curve, last)) >= FEWEST_POINTS
 
 
 def logarithm_lead(curve: pd.DataFrame, which: str, last: int = 0) -> float:
@@ -142,13 +147,14 @@ def logarithm_lead(curve: pd.DataFrame, which: str, last: int = 0) -> float:
 def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFrame:
     """The fits at one rate, one row a batch size: means over seeds, and how far the logarithm leads.
 
-    Beside A of the saturation stands ‖w₀‖, the norm of the same weights at the start.
+    Seeds with too few points are left out. Beside A of the saturation stands ‖w₀‖, the norm of the same weights at the
+    start.
     """
     rows = []
     for batch_size, runs in panel(curves, "before").groupby("batch_size"):
-        each = [curve for _, curve in runs.groupby("seed")]
-        fits = [found for curve in each if (found := fit_laws(curve, which, last))]
-        if fits:
+        each = [curve for _, curve in runs.groupby("seed") if long_enough(curve, last)]
+        if each:
+            fits = [fit_laws(curve, which, last) for curve in each]
             inside = fitted_range(each[0], last)["update"]
             means = _means(fits, np.mean([_initial_norm(curve, which) for curve in each]))
             rows.append({"batch size": batch_size, "updates": f"{inside.min()}–{inside.max()}", **means})

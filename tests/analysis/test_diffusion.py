@@ -121,6 +121,15 @@ def test_the_table_of_laws_has_a_row_a_batch_size() -> None:
     assert list(table.columns).index("‖w₀‖") == list(table.columns).index("A") + 1
 
 
+def test_a_seed_with_too_few_points_is_left_out_of_the_table_of_laws() -> None:
+    """Of seed 0 the updates 1, 2, 3 and the last are left: four points at most, and a fit needs five."""
+    every = curves(APART)
+    short = every[(every.seed > 0) | (every["update"] <= 3) | (every["update"] == every.end)]
+    found, expected = (diffusion.compare_laws(each, "weights") for each in (short, every[every.seed > 0]))
+    pd.testing.assert_frame_equal(found, expected)
+    assert found["lead of the logarithm"].str.contains("n = 2").all()
+
+
 @pytest.mark.parametrize(
     ("curve", "expected"),
     [
