@@ -16,12 +16,9 @@ from gbnlib.analysis.stats import (
     Interval,
     bootstrap,
     difference,
-    equivalence,
     mean,
     slope,
     smallest_detectable_difference,
-    smallest_detectable_effect,
-    trend,
 )
 from gbnlib.analysis.verdicts import (
     RUN_CLAIMS,
@@ -49,7 +46,6 @@ __all__ = [
     "compare_with_paper",
     "completed",
     "difference",
-    "equivalence",
     "gap_shares",
     "judge",
     "judge_rows",
@@ -61,9 +57,7 @@ __all__ = [
     "scorecard_layout",
     "slope",
     "smallest_detectable_difference",
-    "smallest_detectable_effect",
     "summary",
     "table1_layout",
-    "trend",
     "write_verdicts",
 ]

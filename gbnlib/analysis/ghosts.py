@@ -14,8 +14,6 @@ from gbnlib.analysis.identities import judge_identity
 from gbnlib.analysis.verdicts import Verdict
 from gbnlib.nn import build_network, convert_ghost_batchnorm, ghost_batch_norm
 
-Statistics = tuple[np.ndarray, np.ndarray]
-
 
 def measure_noise(ghost_sizes: Sequence[int], values: Sequence[float], repeats: int, seed: int) -> pd.DataFrame:
     """How far the output of one sample scatters with its company: a row for each ghost size and value.

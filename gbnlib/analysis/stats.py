@@ -61,19 +61,22 @@ def mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 def difference(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean of `first` minus mean of `second` with Welch's interval (unequal variances, Satterthwaite's degrees)."""
-    groups = [np.asarray(values, dtype=float) for values in (first, second)]
-    counts = tuple(len(group) for group in groups)
+    counts = len(first), len(second)
     if min(counts) == 0:
         return Interval(math.nan, math.nan, math.nan, counts, "Welch")
-    estimate = groups[0].mean() - groups[1].mean()
+    estimate = np.asarray(first, dtype=float).mean() - np.asarray(second, dtype=float).mean()
     if min(counts) < 2:
         return Interval(float(estimate), math.nan, math.nan, counts, "Welch")
-    parts = [group.var(ddof=1) / len(group) for group in groups]
-    variance = sum(parts)
-    if variance == 0:
-        return _around(estimate, 0.0, counts, "Welch")
-    freedom = variance**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
-    return _around(estimate, _quantile(confidence, freedom) * math.sqrt(variance), counts, "Welch")
+    error, freedom = _welch(first, second)
+    return _around(estimate, _quantile(confidence, freedom) * error if error else 0.0, counts, "Welch")
+
+
+def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+    """Standard error of the difference of two means, and Satterthwaite's degrees of freedom (NaN for no error)."""
+    groups = [np.asarray(values, dtype=float) for values in (first, second)]
+    parts = [(group.var(ddof=1) / len(group), len(group) - 1) for group in groups]
+    variance = sum(part for part, _ in parts)
+    return math.sqrt(variance), variance**2 / sum(part**2 / free for part, free in parts) if variance else math.nan
 
 
 def slope(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -123,38 +126,6 @@ def bootstrap(
     return Interval(estimate, float(found.low), float(found.high), n, "bootstrap")
 
 
-def trend(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Kendall's τ of `x` and `y`, both (n,), and its two-sided p: whether one rises with the other, in any shape."""
-    found = stats.kendalltau(x, y)
-    return float(found.statistic), float(found.pvalue)
-
-
-def equivalence(first: Sequence[float], second: Sequence[float], margin: float) -> float:
-    """p of two one-sided Welch tests (TOST) that the means differ by `margin` or more, against less.
-
-    A p under 0.05 says "equivalent within the margin", the same as a 90 % interval inside ±`margin`. NaN under two
-    values a group.
-    """
-    if margin <= 0:
-        raise ValueError(f"margin is {margin}; it must be positive")
-    groups = [np.asarray(values, dtype=float) for values in (first, second)]
-    if min(map(len, groups)) < 2:
-        return math.nan
-    above = stats.ttest_ind(groups[0] + margin, groups[1], equal_var=False, alternative="greater").pvalue
-    below = stats.ttest_ind(groups[0] - margin, groups[1], equal_var=False, alternative="less").pvalue
-    return float(max(above, below))
-
-
-def smallest_detectable_effect(n: int, confidence: float = 0.95, power: float = 0.8) -> float:
-    """The difference of two means, in standard deviations, that `n` values a group find in a share `power` of cases.
-
-    For planning: the two-sample t test with equal spreads, 2n − 2 degrees of freedom. NaN under two values.
-    """
-    if n < 2:
-        return math.nan
-    return _noncentrality(2 * n - 2, confidence, power) * math.sqrt(2 / n)
-
-
 def smallest_detectable_difference(
     first: Sequence[float], second: Sequence[float], confidence: float = 0.95, power: float = 0.8
 ) -> float:
@@ -166,12 +137,8 @@ def smallest_detectable_difference(
     interval = difference(first, second, confidence)
     if math.isnan(interval.low):
         return math.nan
-    if interval.half_width == 0:
-        return 0.0
-    groups = [np.asarray(values, dtype=float) for values in (first, second)]
-    parts = [group.var(ddof=1) / len(group) for group in groups]
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(g) - 1) for p, g in zip(parts, groups, strict=True))
-    return _noncentrality(freedom, confidence, power) * math.sqrt(sum(parts))
+    error, freedom = _welch(first, second)
+    return _noncentrality(freedom, confidence, power) * error if error else 0.0
 
 
 def _noncentrality(freedom: float, confidence: float, power: float) -> float:

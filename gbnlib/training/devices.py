@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from gbnlib.errors import UsageError, unknown
 from gbnlib.nn import frozen_statistics
 
-PRECISIONS = ("fp32", "bf16")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 
 
