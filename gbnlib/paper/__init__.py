@@ -37,7 +37,6 @@ class Protocol(_Frozen):
 
     network: str
     label: str
-    description: str
     dataset: str
     small_batch: PositiveInt
     large_batch: PositiveInt
@@ -81,7 +80,6 @@ class Claim(_Frozen):
     published: str
     tag: str
     criterion: str = ""
-    effect: str = ""
     margin: float = 0.0
 
 
@@ -154,7 +152,7 @@ def paper_epochs(network: str) -> int:
 
 
 def published(item: str) -> dict[str, Any]:
-    """The paper's numbers of an item ("table1", "figure1" …), or its title data ("paper")."""
+    """The paper's numbers of an item ("table1", "figure1" …)."""
     return _read("published")[item]
 
 
