@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gbnlib import data, files, paper
 from gbnlib.analysis import diffusion, stats
-from gbnlib.analysis.identities import judge_identity
+from gbnlib.analysis.identities import judge_identity, relative_difference
 from gbnlib.analysis.verdicts import Verdict
 
 SCHEMES = ("with replacement", "without replacement")
@@ -73,12 +73,12 @@ def measure_identity(samples: int, pairs: Sequence[Sequence[int]], seeds: int) -
         sizes = sorted({size for pair in pairs for size in pair})
         for scheme in SCHEMES:
             found = {size: enumerated_covariance(gradients, size, scheme) for size in sizes}
-            wrong = {size: _relative(found[size], factor(samples, size, scheme) * centred) for size in sizes}
+            wrong = {size: relative_difference(found[size], factor(samples, size, scheme) * centred) for size in sizes}
             for small, large in pairs:
                 left = large / small * factor(samples, large, scheme) / factor(samples, small, scheme)
                 differences = {
                     "formula": max(wrong[small], wrong[large]),
-                    "invariance": _relative(large / small * found[large], left * found[small]),
+                    "invariance": relative_difference(large / small * found[large], left * found[small]),
                 }
                 keys = {"seed": seed, "scheme": scheme, "small": small, "large": large}
                 rows.append({**keys, **differences, "left": left})
@@ -129,8 +129,8 @@ def _approximation_errors(gradients: Tensor, small: int, large: int) -> dict[str
     noisy = factor(samples, large, SCHEMES[1]) * centred + (large / small - 1) / large * second
     return {
         "mean share": (mean.square().sum() / second.trace()).item(),
-        "appendix": _relative((1 / small - 1 / samples) * second, exact),
-        "noise": _relative(noisy, exact),
+        "appendix": relative_difference((1 / small - 1 / samples) * second, exact),
+        "noise": relative_difference(noisy, exact),
     }
 
 
@@ -152,11 +152,6 @@ def _random_gradients(samples: int, seed: int) -> Tensor:
     images = torch.randn(samples, 3, generator=chance, dtype=torch.float64)
     labels = torch.randint(3, (samples,), generator=chance)
     return per_sample_gradients(small_network(3, 3, 3, seed), images, labels)
-
-
-def _relative(found: Tensor, wanted: Tensor) -> float:
-    """‖found − wanted‖ / ‖wanted‖."""
-    return ((found - wanted).norm() / wanted.norm()).item()
 
 
 def summarise_identity(identity: pd.DataFrame) -> pd.DataFrame:

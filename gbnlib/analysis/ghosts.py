@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from gbnlib import paper
-from gbnlib.analysis.identities import judge_identity
+from gbnlib.analysis.identities import judge_identity, relative_difference
 from gbnlib.analysis.verdicts import Verdict
 from gbnlib.nn import build_network, convert_ghost_batchnorm, ghost_batch_norm
 
@@ -137,7 +137,11 @@ def _differences(
         at_once, in_chunks = made(whole), made(chunked)
         accumulate(at_once, images, labels, batch_size)
         accumulate(in_chunks, images, labels, ghost_size)
-        yield case, _relative(_gradients(in_chunks), _gradients(at_once)), _relative(_kept(in_chunks), _kept(at_once))
+        yield (
+            case,
+            relative_difference(_gradients(in_chunks), _gradients(at_once)),
+            relative_difference(_kept(in_chunks), _kept(at_once)),
+        )
 
 
 ACCUMULATION_CAPTION = "Largest relative difference between accumulated gradients and those of the whole batch."
@@ -191,8 +195,3 @@ def _kept(model: nn.Module) -> Tensor:
     """All running means and variances."""
     kept = [buffer.flatten() for buffer in model.buffers() if buffer.is_floating_point()]
     return torch.cat(kept) if kept else torch.empty(0)
-
-
-def _relative(found: Tensor, wanted: Tensor) -> float:
-    """‖found − wanted‖ / ‖wanted‖."""
-    return ((found - wanted).norm() / wanted.norm()).item()

@@ -1,10 +1,16 @@
 """Verdicts on claims that are identities: they hold to floating-point error, or they do not. Seeds play no part."""
 
 import pandas as pd
+from torch import Tensor
 
 from gbnlib import paper
 from gbnlib.analysis.judges import NOT, NOT_TESTED, REPRODUCED
 from gbnlib.analysis.verdicts import Verdict
+
+
+def relative_difference(found: Tensor, wanted: Tensor) -> float:
+    """‖found − wanted‖ / ‖wanted‖."""
+    return ((found - wanted).norm() / wanted.norm()).item()
 
 
 def judge_identity(

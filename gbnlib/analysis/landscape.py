@@ -16,7 +16,8 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from gbnlib import data, files
 from gbnlib.data.batches import generator
-from gbnlib.nn import build_network, convert_ghost_batchnorm, frozen_statistics
+from gbnlib.experiments.initial import initial_network
+from gbnlib.nn import convert_ghost_batchnorm, frozen_statistics
 from gbnlib.nn.networks.resnet import ResNet
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import Execution, SnapshotProbe, Training, train
@@ -72,10 +73,10 @@ class NetworkLoss:
 
 def build(network: str, card: data.Card, seed: int) -> nn.Module:
     """A network with its initial weights, those of a run with this seed."""
+    if network != "resnet8":
+        return initial_network(network, card, seed)
     torch.manual_seed(seed)
-    if network == "resnet8":
-        return ResNet(card.classes, card.channels, card.image_size, depth=8)
-    return build_network(network, card.classes, card.channels, card.image_size)
+    return ResNet(card.classes, card.channels, card.image_size, depth=8)
 
 
 def losses_along(
