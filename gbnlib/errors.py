@@ -1,6 +1,7 @@
-"""Errors that a user can act on: one line that names what was given, what is allowed and what to do."""
+"""Errors that a user can act on: one line that names what was given, what is allowed and what to do; and checks."""
 
 import difflib
+import operator
 from collections.abc import Iterable
 
 
@@ -15,6 +16,23 @@ class Interrupted(Exception):
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `allowed`, with the nearest valid one."""
     names = [str(name) for name in allowed]
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(str(given).lower(), lower, n=1, cutoff=0.5)
+    hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
     return UsageError(f"unknown {kind} {str(given)!r}{hint} Allowed: {', '.join(names) or 'none'}.")
+
+
+def check_integer(name: str, value: int, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`, or raise an error that names it."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return operator.index(value)
+
+
+def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
+    """Return `value` if it is one of `allowed`, or raise an error that lists them."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return value

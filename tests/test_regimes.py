@@ -161,6 +161,14 @@ def test_shortening_that_makes_milestones_meet_is_refused(epochs, met):
         F1.shortened(epochs)
 
 
+def test_milestones_that_never_come_may_meet():
+    """Both lie past the end: 101 and 102 of 100 epochs are 10 of 10."""
+    regime = Regime((Phase(0, lr=1.0), Phase(101, momentum=0.9), Phase(102, lr=0.1)), epochs=100)
+    short, expected = regime.shortened(10), Regime((Phase(0, lr=1.0),), epochs=10)
+    assert short.epochs == 10
+    assert [short.at(update, 3) for update in range(31)] == [expected.at(update, 3) for update in range(31)]
+
+
 def test_shortening_that_pushes_a_phase_over_the_end_is_refused():
     regime = Regime((Phase(0, lr=1.0), Phase(9, lr=0.1), Phase(20, lr=0.01)), epochs=10)
     assert milestones(regime.shortened(6)) == [0, 5, 12]
@@ -208,9 +216,11 @@ def test_nothing_may_follow_a_warm_up(change, word):
     [
         ({"epoch": -1}, ValueError, "epoch of a phase must be at least 0, got -1"),
         ({"epoch": 1.5}, TypeError, "1.5"),
+        ({"epoch": False}, TypeError, "epoch of a phase must be an integer of at least 0, got False"),
         ({"lr": 0.0}, ValueError, "lr must be above 0 and finite, got 0.0"),
         ({"lr": math.inf}, ValueError, "lr"),
         ({"lr": math.nan}, ValueError, "lr"),
+        ({"lr": True}, TypeError, "lr must be a number above 0 and finite, got True"),
         ({"lr": "0.1"}, TypeError, "lr must be a number above 0 and finite, got '0.1'"),
         ({"momentum": 1.0}, ValueError, "momentum must be at least 0 and below 1, got 1.0"),
         ({"momentum": -0.1}, ValueError, "momentum"),

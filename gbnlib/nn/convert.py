@@ -7,12 +7,13 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from gbnlib.nn.functional import Remainder, Running
 from gbnlib.nn.layers import GhostBatchNorm, GhostBatchNorm1d, GhostBatchNorm2d, GhostBatchNorm3d, ghost_options
 
-_GHOST_OF = {
+#: The ghost layer of each plain one.
+GHOST_OF = {
     nn.BatchNorm1d: GhostBatchNorm1d,
     nn.BatchNorm2d: GhostBatchNorm2d,
     nn.BatchNorm3d: GhostBatchNorm3d,
 }
-_PLAIN_OF = {ghost: plain for plain, ghost in _GHOST_OF.items()}
+_PLAIN_OF = {ghost: plain for plain, ghost in GHOST_OF.items()}
 
 
 def convert_ghost_batchnorm(
@@ -50,7 +51,7 @@ def convert_ghost_batchnorm(
     """
     options = ghost_options(ghost_size, remainder, running)
     for layer in _ghostable_layers(module):
-        layer.__class__ = _GHOST_OF.get(type(layer), type(layer))
+        layer.__class__ = GHOST_OF.get(type(layer), type(layer))
         vars(layer).update(options)
     return module
 
@@ -88,7 +89,7 @@ def _ghostable_layers(module: nn.Module) -> list[nn.Module]:
     """List the batch normalization layers of `module`, each once, or refuse those that cannot be converted."""
     named = [(path, layer) for path, layer in module.named_modules() if isinstance(layer, _BatchNorm)]
     for path, layer in named:
-        if type(layer) not in _GHOST_OF and type(layer) not in _PLAIN_OF:
+        if type(layer) not in GHOST_OF and type(layer) not in _PLAIN_OF:
             raise TypeError(f"cannot convert {_described(path, layer)}: {_refusal(layer)}")
     return [layer for _, layer in named]
 

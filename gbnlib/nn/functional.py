@@ -5,7 +5,6 @@ A *ghost* is a run of consecutive samples that are normalised together, with the
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -13,26 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gbnlib.errors import check_choice, check_integer
 from gbnlib.nn import kernel
 
 Remainder = Literal["own", "error"]
 Running = Literal["sequential", "mean"]
-
-
-def check_integer(name: str, value: int, minimum: int) -> int:
-    """Return `value` as an int of at least `minimum`, or raise an error that names it."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer of at least {minimum}, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}")
-    return operator.index(value)
-
-
-def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:
-    """Return `value` if it is one of `allowed`, or raise an error that lists them."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-    return value
 
 
 def ghost_sizes(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gbnlib.nn.functional import Remainder, Running, check_choice, check_integer, ghost_batch_norm
+from gbnlib.errors import check_choice, check_integer
+from gbnlib.nn.functional import Remainder, Running, ghost_batch_norm
 
 
 def ghost_options(ghost_size: int, remainder: Remainder = "own", running: Running = "sequential") -> dict[str, object]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gbnlib.nn.functional import check_integer
+from gbnlib.errors import check_integer
 
 
 @contextmanager

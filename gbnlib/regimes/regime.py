@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING
+
+from gbnlib.errors import check_choice, check_integer
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -17,14 +19,6 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "momentum": ("at least 0 and below 1", lambda momentum: 0 <= momentum < 1),
     "weight_decay": ("at least 0 and finite", lambda weight_decay: 0 <= weight_decay < math.inf),
 }
-
-
-def _check_integer(name: str, value: int, minimum: int) -> None:
-    """Raise an error that names `value` unless it is an integer of at least `minimum`."""
-    if not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer of at least {minimum}, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -53,6 +47,11 @@ class Phase:
         Momentum factor, from 0 to below 1. None: as before, at first 0.
     weight_decay : float, optional
         L2 penalty, at least 0 and finite. None: as before, at first 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a value out of range; for an epoch that is not an integer, or a setting that is not a number.
     """
 
     epoch: int
@@ -61,10 +60,10 @@ class Phase:
     weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        _check_integer("the epoch of a phase", self.epoch, 0)
+        check_integer("the epoch of a phase", self.epoch, 0)
         for name, value in self.changes().items():
             allowed, is_allowed = RANGES[name]
-            if not isinstance(value, Real):
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} must be a number {allowed}, got {value!r}")
             if not is_allowed(value):
                 raise ValueError(f"{name} must be {allowed}, got {value}")
@@ -88,6 +87,13 @@ class Regime:
     warmup_epochs : int, default 0
         Set by `with_warmup`.
 
+    Raises
+    ------
+    ValueError
+        For phases without order, with repeats or without a first rate; for epochs out of range.
+    TypeError
+        For anything but phases, or none; for epochs that are not integers.
+
     Examples
     --------
     >>> regime = Regime((Phase(0, lr=0.1, momentum=0.9), Phase(2, lr=0.01)), epochs=3)
@@ -103,8 +109,8 @@ class Regime:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", tuple(self.phases))
-        _check_integer("epochs", self.epochs, 1)
-        _check_integer("warmup_epochs", self.warmup_epochs, 0)
+        check_integer("epochs", self.epochs, 1)
+        check_integer("warmup_epochs", self.warmup_epochs, 0)
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"a warm-up of {self.warmup_epochs} epochs does not fit into {self.epochs} epochs")
         self._check_phases()
@@ -124,7 +130,7 @@ class Regime:
         Parameters
         ----------
         batch_size, base_batch : int
-            Samples per update, now and where the regime was tuned.
+            Samples per update, now and where the regime was tuned, at least 1.
         rule : {"sqrt", "linear", "none"}, default "sqrt"
             The factor on the rates, with r = `batch_size` / `base_batch`: √r keeps the covariance of the weight
             increments (Hoffer et al. 2017, appendix A), r is the rule of Goyal et al. 2017, "none" keeps the rates.
@@ -132,10 +138,11 @@ class Regime:
         Raises
         ------
         ValueError
-            For an unknown rule; after `with_warmup`.
+            For an unknown rule; for a batch size below 1; after `with_warmup`.
+        TypeError
+            For a batch size that is not an integer.
         """
-        if rule not in RULES:
-            raise ValueError(f"rule must be one of {', '.join(map(repr, RULES))}, got {rule!r}")
+        check_choice("rule", rule, RULES)
         self._check_change("scaled", batch_size, base_batch)
         factor = RULES[rule](batch_size / base_batch)
         phases = [phase if phase.lr is None else replace(phase, lr=phase.lr * factor) for phase in self.phases]
@@ -150,12 +157,14 @@ class Regime:
         Parameters
         ----------
         batch_size, base_batch : int
-            Samples per update, now and where the regime was tuned.
+            Samples per update, now and where the regime was tuned, at least 1.
 
         Raises
         ------
         ValueError
-            If a smaller `batch_size` makes milestones meet; after `with_warmup`.
+            If a smaller `batch_size` makes milestones meet; for a batch size below 1; after `with_warmup`.
+        TypeError
+            For a batch size that is not an integer.
         """
         self._check_change("adapted", batch_size, base_batch)
         # Integers only: a float ratio could land just above a whole number, and be rounded up.
@@ -173,9 +182,9 @@ class Regime:
         Raises
         ------
         ValueError
-            If there are too few epochs for every milestone to have its own; after `with_warmup`.
+            If there are too few epochs for every milestone before the end to have its own; after `with_warmup`.
         """
-        _check_integer("epochs", epochs, 1)
+        check_integer("epochs", epochs, 1)
         self._check_change("shortened")
         try:
             return self._squeezed(epochs)
@@ -218,7 +227,7 @@ class Regime:
 
     def total_updates(self, updates_per_epoch: int) -> int:
         """Return the number of updates of the whole regime."""
-        _check_integer("updates_per_epoch", updates_per_epoch, 1)
+        check_integer("updates_per_epoch", updates_per_epoch, 1)
         return self.epochs * updates_per_epoch
 
     def at(self, update: int, updates_per_epoch: int) -> Settings:
@@ -231,8 +240,13 @@ class Regime:
             the end have the settings of the last one.
         updates_per_epoch : int
             At least 1.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a number that is out of range, or not an integer.
         """
-        _check_integer("update", update, 0)
+        check_integer("update", update, 0)
         update = min(update, self.total_updates(updates_per_epoch) - 1)
         values: dict[str, float] = {}
         for phase in self.phases:
@@ -252,17 +266,18 @@ class Regime:
     def _check_change(self, change: str, *batch_sizes: int) -> None:
         """Refuse a change after the warm-up, whose length is in final epochs, and batch sizes below 1."""
         for batch_size in batch_sizes:
-            _check_integer("a batch size", batch_size, 1)
+            check_integer("a batch size", batch_size, 1)
         if self.warmup_epochs:
             raise ValueError(f"a regime with warm-up cannot be {change}: call with_warmup last")
 
     def _moved(self, move: Callable[[int], int]) -> "Regime":
-        """Move every milestone and the end, and refuse to lose a phase by that."""
+        """Move every milestone and the end, and refuse to lose a phase that occurs."""
         phases = [replace(phase, epoch=move(phase.epoch)) for phase in self.phases]
         epochs = [phase.epoch for phase in phases]
         end = move(self.epochs)
         occurring = sum(phase.epoch < self.epochs for phase in self.phases)
-        if len(set(epochs)) < len(epochs) or epochs[occurring - 1] >= end:
+        if len(set(epochs[:occurring])) < occurring or epochs[occurring - 1] >= end:
             before = [phase.epoch for phase in self.phases]
             raise ValueError(f"milestones {before} of {self.epochs} epochs meet as {epochs} of {end}: use more epochs")
-        return replace(self, phases=phases, epochs=end)
+        apart = {phase.epoch: phase for phase in phases}  # phases that never occur may meet: the last one stays
+        return replace(self, phases=tuple(apart.values()), epochs=end)

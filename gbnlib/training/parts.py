@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gbnlib.data.batches import derived_seed
-
-PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+from gbnlib.nn.convert import GHOST_OF
 
 
 class BatchDropout(nn.Dropout):
@@ -90,7 +89,7 @@ class SharedBatchNorm(_BatchNorm):
 @contextmanager
 def normalised_together(model: nn.Module) -> Iterator[None]:
     """Inside, the plain layers of a model normalise over the parts of all processes, which all go forward at once."""
-    plain = [(layer, type(layer)) for layer in model.modules() if type(layer) in PLAIN]
+    plain = [(layer, type(layer)) for layer in model.modules() if type(layer) in GHOST_OF]
     try:
         for layer, _ in plain:
             layer.__class__ = SharedBatchNorm

@@ -237,8 +237,8 @@ def test_ghosts_on_the_whole_batch_equal_accumulated_gradients_of_plain_chunks()
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "words"),
     [
-        (("F-1", 10, 1, 28), {}, ValueError, ["'F-1'", "nearest: 'f1'", "allowed: ", "f1"]),
-        (("zzz", 10, 1, 28), {}, ValueError, ["'zzz'", "nearest: ", "allowed: "]),
+        (("F-1", 10, 1, 28), {}, ValueError, ["'F-1'", "did you mean 'f1'?", "Allowed: f1, c1"]),
+        (("zzz", 10, 1, 28), {}, ValueError, ["'zzz'. Allowed: f1, c1"]),
         (("f1", 0, 1, 28), {}, ValueError, ["num_classes", "0"]),
         (("f1", 10, 1, 28.0), {}, TypeError, ["image_size", "28.0"]),
         (("f1", 10, 1, 28), {"ghost_size": -1}, ValueError, ["ghost_size", "-1"]),

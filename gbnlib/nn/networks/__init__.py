@@ -6,13 +6,12 @@ uses plain ``nn.BatchNorm*``, and name it in `NETWORKS`.
 
 import copy
 from collections.abc import Callable
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 
+from gbnlib.errors import check_integer, unknown
 from gbnlib.nn.convert import convert_ghost_batchnorm
-from gbnlib.nn.functional import check_integer
 from gbnlib.nn.networks.alexnet import AlexNet
 from gbnlib.nn.networks.f1 import F1
 from gbnlib.nn.networks.resnet import ResNet
@@ -54,10 +53,11 @@ def build_network(name: str, num_classes: int, in_channels: int, image_size: int
     ------
     ValueError
         For an unknown name, with the nearest one; for sizes out of range, images too small for the network included.
+    TypeError
+        For a size that is not an integer, such as 28.0.
     """
     if name not in NETWORKS:
-        nearest = get_close_matches(str(name).lower(), NETWORKS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"unknown network {name!r}; nearest: {nearest!r}; allowed: {', '.join(sorted(NETWORKS))}")
+        raise unknown("network", name, NETWORKS)
     sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
     for size, value in sizes.items():
         check_integer(size, value, 1)

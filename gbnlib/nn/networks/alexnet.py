@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from gbnlib.nn.functional import check_integer
+from gbnlib.errors import check_integer
 from gbnlib.nn.networks.initialisation import initialise
 from gbnlib.nn.networks.shallow import normalised_linear
 

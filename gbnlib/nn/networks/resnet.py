@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from gbnlib.nn.functional import check_integer
+from gbnlib.errors import check_integer
 from gbnlib.nn.networks.initialisation import initialise
 
 

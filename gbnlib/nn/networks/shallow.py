@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from gbnlib.nn.functional import check_integer
+from gbnlib.errors import check_integer
 from gbnlib.nn.networks.initialisation import initialise
 
 SMALLEST_IMAGE = 7  # 7 → 3 → 1: what two 3 × 3 pools with stride 2 leave

@@ -5,7 +5,7 @@ The paper's VGG was not released; this is the form of a later code of its first 
 
 from torch import nn
 
-from gbnlib.nn.functional import check_integer
+from gbnlib.errors import check_integer
 from gbnlib.nn.networks.initialisation import initialise
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
