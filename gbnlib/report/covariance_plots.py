@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from gbnlib import analysis, paper
 from gbnlib.analysis import covariance
 from gbnlib.report.distance_plots import log_updates
-from gbnlib.report.plots import mean_curve, method_style, of_measurement
+from gbnlib.report.plots import MARKERS, mean_bar, mean_curve, mean_line, method_style, of_measurement
 
-_MARKERS = ("o", "s", "^")
 _MEASURES = {
     "mean share": "‖ḡ‖² over the mean of ‖g‖²",
     "appendix": "error of the appendix's covariance",
@@ -22,7 +21,7 @@ _MEASURES = {
 def spread(scaling: pd.DataFrame, *, ax: Axes) -> Axes:
     """Spread of the increment against the batch, over that of batch 1: enumerated (marks) and the formula (lines)."""
     looks = dict(zip(covariance.SCHEMES, (("full", "-"), ("none", "--")), strict=True))
-    for color, marker, rule in zip(sns.color_palette("colorblind"), _MARKERS, covariance.RULES, strict=False):
+    for color, marker, rule in zip(sns.color_palette("colorblind"), MARKERS, covariance.RULES, strict=False):
         for scheme, (fill, dashes) in looks.items():
             part = scaling[(scaling.rule == rule) & (scaling.scheme == scheme)]
             ax.plot(part.batch, part.expected, dashes, color=color, linewidth=1)
@@ -40,19 +39,11 @@ def spread(scaling: pd.DataFrame, *, ax: Axes) -> Axes:
 @of_measurement
 def left_out(approximations: pd.DataFrame, *, ax: Axes) -> Axes:
     """What the derivation leaves out, over epochs: mean and t interval from three seeds on, below every seed a line."""
-    few = approximations.seed.nunique() < paper.minimum_seeds()
     for color, marker, (column, label) in zip(
-        sns.color_palette("colorblind"), _MARKERS, _MEASURES.items(), strict=False
+        sns.color_palette("colorblind"), MARKERS, _MEASURES.items(), strict=False
     ):
         wide = approximations.pivot(index="epoch", columns="seed", values=column)
-        ax.plot([], [], marker=marker, color=color, label=label)
-        if few:
-            ax.plot(wide.index, wide, marker=marker, color=color)
-            continue
-        found = [analysis.mean(row, paper.confidence()) for _, row in wide.iterrows()]
-        ax.plot(wide.index, [each.estimate for each in found], marker=marker, color=color)
-        ends = [[max(each.low, 0) for each in found], [each.high for each in found]]
-        ax.fill_between(wide.index, *ends, color=color, alpha=0.15, linewidth=0)
+        mean_line(wide.index, wide, {"color": color, "marker": marker, "label": label}, ax, lowest=0)
     ax.set(xlabel="epoch of the small network", ylabel="share, or relative error", ylim=(0, None))
     ax.legend(fontsize="small")
     return ax
@@ -68,9 +59,7 @@ def accuracies(history: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
         few = len(values) < paper.minimum_seeds()
         faint = {"markersize": 7} if few else {"alpha": 0.4, "markersize": 5}
         ax.plot([position + 0.15 * (not few)] * len(values), values, **faint, **style)
-        if not few:
-            found = analysis.mean(values, paper.confidence())
-            ax.errorbar(position, found.estimate, yerr=found.half_width, capsize=4, markersize=8, **style)
+        mean_bar(position, values, style, ax)
     ax.set_xticks(range(len(methods)), methods)
     ax.set(ylabel="final validation accuracy (%)", xlim=(-0.5, len(methods) - 0.5))
     return ax

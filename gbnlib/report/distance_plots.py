@@ -8,9 +8,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from gbnlib import analysis, paper
+from gbnlib import paper
 from gbnlib.analysis import diffusion
-from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_curve, run_marks, say_empty
+from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_bar, mean_curve, run_marks, say_empty
 
 _LAW_LINES = {"logarithm": "-", "power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
 _PANEL_LABELS = {"before": "one rate for all", "after": "√ rate and GBN"}
@@ -83,9 +83,7 @@ def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
         for size in table:
             values = table[size].dropna()
             ax.plot([size * offset] * len(values), values, marker, color=color, **run_marks(len(values)))
-            if len(values) >= paper.minimum_seeds():
-                found = analysis.mean(values, paper.confidence())
-                ax.errorbar(size * offset, found.estimate, yerr=found.half_width, fmt=marker, color=color, capsize=4)
+            mean_bar(size * offset, values, {"color": color, "marker": marker, "linestyle": "", "markersize": 6}, ax)
         ax.plot([], [], marker, color=color, label=_PANEL_LABELS[name])
     batch_axis(ax, sorted(curves.batch_size.unique()) if len(curves) else [])
     ax.set(ylabel=f"end distance, {diffusion.QUANTITIES[which]}", ylim=(0, None))

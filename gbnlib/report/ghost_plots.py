@@ -7,18 +7,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from gbnlib.analysis import ghosts
-from gbnlib.report.plots import of_measurement
+from gbnlib.report.plots import MARKERS, numbered_style, of_measurement
 
 _RULES = (*ghosts.RULES, "total variance")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)))
 
 
 def _rule_style(rule: str) -> dict:
     """Colour, marker and line style of a rule for the running statistics."""
-    position = _RULES.index(rule)
-    color = sns.color_palette("colorblind")[position]
-    return {"color": color, "marker": _MARKERS[position], "linestyle": _DASHES[position], "label": rule}
+    return numbered_style(_RULES.index(rule), sns.color_palette("colorblind")) | {"label": rule}
 
 
 def batch_in_ghosts(count: int, ghost_size: int, seed: int, *, ax: Axes | None = None) -> Axes:
@@ -47,7 +43,7 @@ def noise(scatter: pd.DataFrame, *, ax: Axes) -> Axes:
         ends = part.sd - part.low, part.high - part.sd
         label = f"input {value:g} sd from the mean"
         ax.errorbar(
-            part.ghost_size, part.sd, yerr=ends, color=color, marker=_MARKERS[position], linestyle="", label=label
+            part.ghost_size, part.sd, yerr=ends, color=color, marker=MARKERS[position], linestyle="", label=label
         )
         ax.plot(part.ghost_size, part.expected, "--", color=color, zorder=0)
     ax.plot([], [], "--", color="0.4", label="leading order")

@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from gbnlib import paper
-from gbnlib.analysis import landscape_statistics, stats
-from gbnlib.report.plots import say_unmeasured
+from gbnlib.analysis import landscape_statistics
+from gbnlib.report.plots import mean_line, say_unmeasured
 
 _MARKERS = {"f1": "o", "resnet8": "s", "resnet44": "D"}
 _PAPER = {"color": "0.35", "marker": "x", "linestyle": ""}
@@ -25,15 +25,7 @@ def _style(network: str) -> dict:
 def _curve(frame: pd.DataFrame, x: str, y: str, ax: Axes, **style: object) -> None:
     """Mean over seeds, the band its 95 % t interval; under three seeds each seed by itself."""
     wide = frame.pivot(index="distance", columns="seed", values=y)
-    place = frame.groupby("distance")[x].mean()
-    if wide.shape[1] < paper.minimum_seeds():
-        for seed in wide:
-            ax.plot(place, wide[seed], **style)
-        return
-    found = [stats.mean(row.dropna(), paper.confidence()) for _, row in wide.iterrows()]
-    ax.plot(place, [each.estimate for each in found], **style)
-    ends = [each.low for each in found], [each.high for each in found]
-    ax.fill_between(place, *ends, color=style["color"], alpha=0.15, linewidth=0)
+    mean_line(frame.groupby("distance")[x].mean(), wide, style, ax)
 
 
 def spread(landscape: pd.DataFrame, network: str, *, ax: Axes | None = None) -> Axes:

@@ -5,9 +5,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from gbnlib import analysis, paper
 from gbnlib.analysis import places
-from gbnlib.report.plots import batch_style, error_axis, mean_curve, run_marks, say_empty
+from gbnlib.report.plots import batch_style, error_axis, mean_bar, mean_curve, run_marks, say_empty
 
 _MARKERS = ("o", "s", "^", "D")
 
@@ -59,9 +58,7 @@ def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for position, (length, part) in enumerate(table.groupby("high_rate")):
         style = _length_style(position) | {"linestyle": ""}
         ax.plot(part.high_rate, part.final, **style, **run_marks(len(part)))
-        found = analysis.mean(part.final, paper.confidence())
-        if found.n[0] >= paper.minimum_seeds():
-            ax.errorbar(length, found.estimate, yerr=found.half_width, capsize=4, markersize=8, **style)
+        mean_bar(length, part.final, style, ax)
     lengths = sorted(table.high_rate.unique())
     ax.set_xticks(lengths, [f"{length:.0f}" for length in lengths])
     ax.set(xlabel="epochs at the high rate", ylabel="final validation error (%)")

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from gbnlib import analysis, paper
 from gbnlib.experiments import planning
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)))
 _BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
@@ -58,19 +58,19 @@ def say_unmeasured(ax: Axes) -> None:
 def batch_style(batch_size: int) -> dict:
     """Colour, marker and line style of a batch size, from light to dark so that the order shows in grey."""
     palette = sns.color_palette("viridis_r", len(_BATCH_SIZES) + 1)[1:]
-    return _style(_BATCH_SIZES.index(batch_size) if batch_size in _BATCH_SIZES else 0, palette)
+    return numbered_style(_BATCH_SIZES.index(batch_size) if batch_size in _BATCH_SIZES else 0, palette)
 
 
 def method_style(method: str) -> dict:
     """Colour, marker and line style of a method of Table 1, or of the one with noise."""
-    return _style(planning.METHODS.index(method), sns.color_palette("colorblind"))
+    return numbered_style(planning.METHODS.index(method), sns.color_palette("colorblind"))
 
 
-def _style(position: int, palette: Sequence) -> dict:
-    """The style at a position."""
+def numbered_style(position: int, palette: Sequence) -> dict:
+    """Colour, marker and line style of what stands at a position in an order."""
     return {
         "color": palette[position % len(palette)],
-        "marker": _MARKERS[position % len(_MARKERS)],
+        "marker": MARKERS[position % len(MARKERS)],
         "linestyle": _DASHES[position % len(_DASHES)],
     }
 
@@ -113,16 +113,24 @@ def error_axis(ax: Axes) -> None:
 
 
 def mean_curve(runs: pd.DataFrame, x: str, y: str, style: dict, label: str, ax: Axes) -> None:
-    """The mean with its band, or the runs themselves under three seeds."""
+    """A column of runs against another: the mean over seeds with its band, or the runs under three seeds."""
     wide = runs.pivot(index=x, columns="seed", values=y)
+    mean_line(wide.index, wide, style | {"label": label, "markersize": 5}, ax)
+
+
+def mean_line(x: Sequence[float], wide: pd.DataFrame, style: dict, ax: Axes, *, lowest: float = float("-inf")) -> None:
+    """Means of rows over columns, one a seed, with the band of their t intervals; under three seeds a line a seed.
+
+    The band is cut off at `lowest`, the least value that is possible.
+    """
     if wide.shape[1] < paper.minimum_seeds():
         for position, seed in enumerate(wide):
-            ax.plot(wide.index, wide[seed], label=label if position == 0 else None, markersize=5, **style)
+            ax.plot(x, wide[seed], **style | {"label": style.get("label") if position == 0 else None})
         return
     intervals = [analysis.mean(row.dropna(), paper.confidence()) for _, row in wide.iterrows()]
-    ax.plot(wide.index, [each.estimate for each in intervals], label=label, markersize=5, **style)
-    ends = [[each.low for each in intervals], [each.high for each in intervals]]
-    ax.fill_between(wide.index, *ends, color=style["color"], alpha=0.15, linewidth=0)
+    ax.plot(x, [each.estimate for each in intervals], **style)
+    ends = [[max(each.low, lowest) for each in intervals], [each.high for each in intervals]]
+    ax.fill_between(x, *ends, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -139,7 +147,7 @@ def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     for batch_size, runs in table.groupby("batch_size"):
         style = batch_style(batch_size) | {"linestyle": ""}
         ax.plot(runs.batch_size, runs.final_error, **run_marks(len(runs)), **style)
-        _with_bar(ax, batch_size, analysis.mean(runs.final_error.dropna(), paper.confidence()), style)
+        mean_bar(batch_size, runs.final_error, style, ax)
     batch_axis(ax, sorted(sizes))
     ax.set(ylabel="final validation error (%)")
     if beside_the_papers:
@@ -183,7 +191,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *
         style = method_style(row.method) | {"linestyle": ""}
         own = 100 - runs[runs.method == row.method].final_error
         ax.plot([position + 0.18] * len(own), own, **run_marks(len(own)), **style)
-        _with_bar(ax, position + 0.18, analysis.mean(own.dropna(), paper.confidence()), style)
+        mean_bar(position + 0.18, own, style, ax)
     if len(runs):
         ax.plot([], [], "o", color="0.2", label=f"here: {rows.data[0]}")
     ax.set_xticks(
@@ -203,10 +211,11 @@ def run_marks(seeds: int) -> dict:
     return {"alpha": 0.35, "markersize": 5} if seeds >= paper.minimum_seeds() else {"markersize": 7}
 
 
-def _with_bar(ax: Axes, x: float, interval: analysis.Interval, style: dict) -> None:
-    """A mean with its interval, if it has one."""
-    if interval.n[0] >= paper.minimum_seeds():
-        ax.errorbar(x, interval.estimate, yerr=interval.half_width, capsize=4, markersize=8, **style)
+def mean_bar(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
+    """The mean of some runs with its t interval, from three runs on."""
+    found = analysis.mean(values.dropna(), paper.confidence())
+    if found.n[0] >= paper.minimum_seeds():
+        ax.errorbar(x, found.estimate, yerr=found.half_width, **{"capsize": 4, "markersize": 8, **style})
 
 
 def say_empty(ax: Axes) -> None:
