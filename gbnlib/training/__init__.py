@@ -3,7 +3,8 @@
 from gbnlib.errors import Interrupted
 from gbnlib.training.checkpoint import load_checkpoint, save_checkpoint
 from gbnlib.training.devices import Execution
-from gbnlib.training.loop import Training, evaluate, train
+from gbnlib.training.evaluation import evaluate
+from gbnlib.training.loop import Training, train
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe, log_spaced
 from gbnlib.training.processes import Processes
 from gbnlib.training.shares import Shares

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gbnlib.data.batches import Batches, generator, normalise
+from gbnlib.data.batches import Batches, generator
 from gbnlib.errors import Interrupted
 from gbnlib.nn import force_num_ghosts
 from gbnlib.regimes import Regime, apply_settings
 from gbnlib.training.devices import autocast
+from gbnlib.training.evaluation import evaluate
 from gbnlib.training.parts import Draws, normalised_together
-from gbnlib.training.probes import DistanceProbe
+from gbnlib.training.probes import DistanceProbe, SnapshotProbe
 from gbnlib.training.processes import Processes
 from gbnlib.training.shares import Shares
 from gbnlib.training.statistics import RunningStatistics, recomputed_statistics
@@ -41,13 +42,29 @@ RECOMPUTED_SAMPLES = 20_000
 class Training:
     """Everything a training is made of, and its state.
 
-    `history` has a row an evaluation (HISTORY_COLUMNS, errors in %); `status` is "running", "finished" or "diverged".
-    Training loss and error are running averages over the epoch that ends at the row, in training mode, as in the
-    official code. `shares` says which samples of a batch this process takes, and in which micro-batches; the default
-    takes all at once. `noise` is the standard deviation σ of multiplicative noise z ~ N(1, σ²) on each sample's loss.
-    With `recompute_statistics`, an evaluation normalises by statistics recomputed for it, over at least
-    `RECOMPUTED_SAMPLES` samples of the epoch that ends. `compiled` goes through the network in training in place of
-    `model`, whose parameters it has.
+    Parameters
+    ----------
+    model : the network; `compiled` goes through it in its place in training, with the same parameters.
+    optimizer, regime, batches : what steps, at which settings, on what.
+    validation : uint8 images (N, C, H, W) and int64 labels (N,), on the device of the model.
+    probe : called after every update; a `SnapshotProbe` only where nothing is saved.
+    evaluate_every : epochs from one evaluation to the next; the last epoch always ends with one.
+    clip_norm : global L2 norm that gradients are clipped to; 0: no clipping.
+    noise : standard deviation σ of multiplicative noise z ~ N(1, σ²) on each sample's loss.
+    recompute_statistics : evaluate with statistics recomputed for it, over at least `RECOMPUTED_SAMPLES` samples of
+        the epoch that ends, in place of the running ones.
+    precision : "fp32" or "bf16".
+    shares : which samples of a batch this process takes, and in which micro-batches; by default all at once.
+    processes : those that train together; by default this one alone.
+
+    Attributes
+    ----------
+    update, seconds : updates made, and seconds spent on them, those before a stop included.
+    status : "running", "finished" or "diverged".
+    history : a row an evaluation (HISTORY_COLUMNS, errors in %). Training loss and error are running averages over the
+        epoch that ends at the row, in training mode, as in the official code.
+    sums : float64 (3,), since the epoch began: summed loss, wrong answers, samples.
+    stop : set it to make the loop save and stop after the update at hand.
     """
 
     model: nn.Module
@@ -55,7 +72,7 @@ class Training:
     regime: Regime
     batches: Batches
     validation: tuple[Tensor, Tensor]
-    probe: DistanceProbe
+    probe: DistanceProbe | SnapshotProbe
     evaluate_every: int = 1
     clip_norm: float = 0.0
     noise: float = 0.0
@@ -265,27 +282,3 @@ def _some_images(training: Training, epoch: int) -> Iterator[Tensor]:
     for number, part in enumerate(chain.from_iterable(parts)):
         training.draws.begin(number, len(part), f"evaluation {epoch}")
         yield part
-
-
-def evaluate(
-    model: nn.Module, images: Tensor, labels: Tensor, batches: Batches, precision: str = "fp32", size: int = 1000
-) -> tuple[float, float]:
-    """Mean loss and error in % of a model in evaluation mode on uint8 images (N, C, H, W), `size` at a time."""
-    loss, wrong = evaluation_sums(model, images, labels, batches, precision, size).tolist()
-    return loss / len(labels), 100 * wrong / len(labels)
-
-
-@torch.no_grad()
-def evaluation_sums(
-    model: nn.Module, images: Tensor, labels: Tensor, batches: Batches, precision: str = "fp32", size: int = 1000
-) -> Tensor:
-    """Summed loss and number of wrong answers, (2,) on the device, without waiting for it."""
-    model.eval()
-    sums = torch.zeros(2, dtype=torch.float64, device=labels.device)
-    for part, answers in zip(images.split(size), labels.split(size), strict=True):
-        with autocast(precision, labels.device):
-            logits = model(normalise(part, batches.mean, batches.std)).float()
-        sums[0] += F.cross_entropy(logits, answers, reduction="sum")
-        sums[1] += (logits.argmax(1) != answers).sum()
-    model.train()
-    return sums

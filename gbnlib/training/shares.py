@@ -34,7 +34,9 @@ class Shares:
 
     def __post_init__(self) -> None:
         if not self.ghost_size and self.micro_batch:
-            raise UsageError("micro_batch: the run normalises over the whole batch (ghost_size 0), so it stays whole.")
+            raise UsageError(
+                "micro_batch cannot be set without ghosts: the whole batch is normalised together (ghost_size 0)."
+            )
         if (ghosts := len(self.ghosts(self.batch_size))) < self.processes:
             parts = f"ghosts of {self.ghost_size}" if self.ghost_size else "samples"
             raise UsageError(

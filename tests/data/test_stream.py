@@ -17,8 +17,7 @@ from gbnlib.errors import UsageError
 from gbnlib.experiments import RunConfig
 from gbnlib.experiments.runner import prepare
 from gbnlib.regimes import Phase
-from gbnlib.training import Execution, Interrupted, Training, train
-from gbnlib.training.loop import evaluate
+from gbnlib.training import Execution, Interrupted, Training, evaluate, train
 from tests.data.formats import picture
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -67,7 +67,7 @@ def test_shares_by_hand():
     ("options", "words"),
     [
         ({"batch_size": 2, "processes": 3}, ["3 processes", "2 samples"]),
-        ({"batch_size": 64, "micro_batch": 32}, ["micro_batch", "stays whole"]),
+        ({"batch_size": 64, "micro_batch": 32}, ["micro_batch cannot be set without ghosts"]),
         ({"batch_size": 64, "ghost_size": 32, "processes": 3}, ["3 processes", "2 ghosts of 32"]),
     ],
 )
