@@ -16,7 +16,7 @@ from gbnlib.nn import build_network, convert_ghost_batchnorm, ghost_batch_norm
 
 
 def measure_noise(ghost_sizes: Sequence[int], values: Sequence[float], repeats: int, seed: int) -> pd.DataFrame:
-    """How far the output of one sample scatters with its company: a row for each ghost size and value.
+    """How far the output of one sample scatters with the rest of its ghost: a row for each ghost size and value.
 
     The sample has the given value; the others of its ghost are drawn from N(0, 1). `sd` is the standard deviation of
     its output over `repeats` ghosts with its 95 % interval (χ²), `expected` the leading order √((1 + value² / 2) / M).

@@ -1,4 +1,4 @@
-"""Figure 4: how the loss varies with the distance from the initial weights, the noise of its estimate removed.
+"""Figure 4: how the loss varies with the distance from the initial weights, without the noise of its estimate.
 
 The loss L(w) can only be estimated, by its mean over a sample of training data. Here several disjoint samples give an
 estimate each. Over random directions the estimates of one sample vary with L and with what is peculiar to the sample;
@@ -84,7 +84,7 @@ def losses_along(
 ) -> Tensor:
     """Losses (directions, distances, 2, samples) at w_0 + d u and w_0 − d u, with u uniform on the unit sphere.
 
-    Both ways along each direction, what is odd in u and what is even do not mix by chance.
+    Going both ways along each direction keeps apart what is odd and what is even in u.
     """
     found = []
     for _ in range(directions):

@@ -15,7 +15,7 @@ BOOTSTRAP_MINIMUM = 10
 class Interval:
     """An estimate with its confidence interval; the ends are NaN where too few values allow none.
 
-    `n` counts the values the estimate rests on, one number a group.
+    `n` counts the values that the estimate rests on, with one number for each group.
     """
 
     estimate: float

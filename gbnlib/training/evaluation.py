@@ -16,7 +16,7 @@ def evaluate(
     Parameters
     ----------
     model : gives logits (N, classes); afterwards it is in training mode.
-    images, labels : uint8 (N, C, H, W) and int64 (N,), on the device of the model.
+    images, labels : uint8 (N, C, H, W) or streamed, and int64 (N,) on the device of the model.
     batches : those of the training, whose mean and standard deviation normalise the images.
     precision : "fp32" or "bf16".
     size : images that go through the network at once.

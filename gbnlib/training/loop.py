@@ -44,9 +44,9 @@ class Training:
 
     Parameters
     ----------
-    model : the network; `compiled` goes through it in its place in training, with the same parameters.
+    model : the network.
     optimizer, regime, batches : what steps, at which settings, on what.
-    validation : uint8 images (N, C, H, W) and int64 labels (N,), on the device of the model.
+    validation : images, uint8 (N, C, H, W) or streamed, and labels, int64 (N,), on the device of the model.
     probe : called after every update; a `SnapshotProbe` only where nothing is saved.
     evaluate_every : epochs from one evaluation to the next; the last epoch always ends with one.
     clip_norm : global L2 norm that gradients are clipped to; 0: no clipping.
@@ -56,10 +56,11 @@ class Training:
     precision : "fp32" or "bf16".
     shares : which samples of a batch this process takes, and in which micro-batches; by default all at once.
     processes : those that train together; by default this one alone.
+    compiled : used in place of `model` in training; it has the same parameters.
 
     Attributes
     ----------
-    update, seconds : updates made, and seconds spent on them, those before a stop included.
+    update, seconds : updates made, and the time they took with evaluations, also before a stop.
     status : "running", "finished" or "diverged".
     history : a row an evaluation (HISTORY_COLUMNS, errors in %). Training loss and error are running averages over the
         epoch that ends at the row, in training mode, as in the official code.

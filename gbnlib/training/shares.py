@@ -1,4 +1,4 @@
-"""How a batch is dealt out, in whole ghosts where it has any: to the processes of a run, by each to micro-batches."""
+"""How a batch is divided among the processes of a run, and by each into micro-batches; ghosts stay whole."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +16,8 @@ class Shares:
     batch_size : samples in a full batch, over all processes.
     ghost_size : samples normalised together; 0: all of a batch, whatever process has them.
     tail_ghosts : number of ghosts that a last partial batch is cut into (0: ghosts keep their size).
-    micro_batch : samples that go through the network at once, at most, but a ghost at least; 0: the whole share.
+    micro_batch : the most samples that go through the network at once, though never less than a ghost; 0: the whole
+        share.
     rank, processes : which of how many processes this is.
 
     Raises

@@ -16,7 +16,8 @@ class RunningStatistics:
     """The running statistics of a model.
 
     Micro-batches in turn lead to those of the whole batch by the sequential rule itself; only the count of forwards
-    is not right. Processes side by side start from the same statistics, and theirs are composed in the order of ranks.
+    has to be corrected. Processes side by side start from the same statistics, and theirs are composed in the order of
+    ranks.
     """
 
     def __init__(self, model: nn.Module) -> None:
