@@ -46,16 +46,16 @@ def _combined(decisions: set[str]) -> str:
 
 def _judge_law(curves: pd.DataFrame, which: str) -> Decision:
     """C2: by how much the logarithm's AIC is below that of the better rival, at the small batch."""
-    each = [curve for _, curve in curves[curves.method == "SB"].groupby("seed")]
-    leads = [lead for curve in each if not np.isnan(lead := diffusion.logarithm_lead(curve, which))]
-    if not leads:
+    small = curves[curves.method == "SB"].groupby("seed")
+    each = [curve for _, curve in small if diffusion.long_enough(curve)]
+    if not each:
         return NOT_TESTED, f"no small-batch run with {diffusion.FEWEST_POINTS} points in its high-rate phase", 0
     slopes = [diffusion.fit_laws(curve, which)["logarithm"].parameters[1] for curve in each]
-    lead = stats.mean(leads, paper.confidence())
+    lead = stats.mean([diffusion.logarithm_lead(curve, which) for curve in each], paper.confidence())
     evidence = (
         f"AIC of the better rival − AIC of a + b log t: {lead.text(digits=1, sign=True)}, b = {np.mean(slopes):.2f}"
     )
-    return by_signs([lead.above(0)], [lead.below(0)]), evidence, len(leads)
+    return by_signs([lead.above(0)], [lead.below(0)]), evidence, len(each)
 
 
 def _judge_reach(curves: pd.DataFrame, which: str) -> Decision:

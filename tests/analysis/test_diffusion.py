@@ -142,6 +142,15 @@ def test_c2_is_the_lead_of_the_logarithm(curve, expected: str) -> None:
     assert judged("C2", {("SB", 32): curve}) == expected
 
 
+def test_c2_leaves_out_a_seed_with_too_few_points() -> None:
+    every = curves({("SB", 32): logarithm(1)})
+    short = every[(every.seed > 0) | (every["update"] <= 3) | (every["update"] == every.end)]
+    found, expected = (
+        analysis.judge("C2", each, item="figure2", scale="quick") for each in (short, every[every.seed > 0])
+    )
+    assert found.evidence == expected.evidence
+
+
 @pytest.mark.parametrize(
     ("factors", "expected"), [((1, 0.7, 0.4), REPRODUCED), ((0.1, 0.7, 1), NOT), ((1,), NOT_TESTED)]
 )
