@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gbnlib import options
 from gbnlib.errors import Interrupted, UsageError
 
 app = typer.Typer(
@@ -22,13 +23,9 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="See which data sets are there, and get missing ones.")
 app.add_typer(data_app, name="data")
 
-ScaleOption = Annotated[str, typer.Option(help="How much of the protocol: smoke, quick, desk or paper.")]
-ItemOption = Annotated[str, typer.Option(help="Only this figure or table: figure1 or table1. Empty: all of the scale.")]
-SeedsOption = Annotated[int, typer.Option(help="Number of seeds. 0: as the scale says.")]
-
 
 @app.command()
-def plan(scale: ScaleOption = "quick", item: ItemOption = "", seeds: SeedsOption = 0) -> None:
+def plan(scale: options.Scale = "quick", item: options.Item = "", seeds: options.Seeds = 0) -> None:
     """Show which runs an item or a scale needs, which are finished, and how long the others take."""
     from gbnlib.report.listing import plan_text
 
@@ -38,27 +35,25 @@ def plan(scale: ScaleOption = "quick", item: ItemOption = "", seeds: SeedsOption
 @app.command()
 def run(
     context: typer.Context,
-    item: ItemOption = "",
-    scale: ScaleOption = "quick",
-    seeds: SeedsOption = 0,
-    only: Annotated[str, typer.Option(help="Only the run with this id, of those of the scale.")] = "",
-    jobs: Annotated[int, typer.Option(help="Runs side by side. 0: as many as the cores hold.")] = 0,
-    network: Annotated[str, typer.Option(help="A run of your own: the network, for example f1.")] = "",
-    dataset: Annotated[str, typer.Option(help="Data set of a run of your own; see `gbn data check`.")] = "digits",
-    batch_size: Annotated[int, typer.Option(help="Samples in an update.")] = 128,
-    base_batch: Annotated[int, typer.Option(help="Small batch that --lr-rule and --adapt refer to. 0: none.")] = 0,
-    ghost_size: Annotated[int, typer.Option(help="Samples normalised together. 0: plain batch normalization.")] = 0,
-    lr_rule: Annotated[str, typer.Option(help="Learning rate by batch size: none, sqrt or linear.")] = "none",
-    adapt: Annotated[bool, typer.Option("--adapt", help="Regime adaptation: as many updates as the base.")] = False,
-    epochs: Annotated[int, typer.Option(help="Epochs before adaptation. 0: as the paper.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of a run of your own.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads of a run of your own.")] = 1,
-    memory_gb: Annotated[
-        float, typer.Option(help="Memory of a forward; beyond it, micro-batches. 0: by device.")
-    ] = 0.0,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the network; pays in long runs.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Train finished runs again.")] = False,
+    item: options.Item = "",
+    scale: options.Scale = "quick",
+    seeds: options.Seeds = 0,
+    only: options.Only = "",
+    jobs: options.Jobs = 0,
+    network: options.Network = "",
+    dataset: options.Dataset = "digits",
+    batch_size: options.BatchSize = 128,
+    base_batch: options.BaseBatch = 0,
+    ghost_size: options.GhostSize = 0,
+    lr_rule: options.LrRule = "none",
+    adapt: options.Adapt = False,
+    epochs: options.Epochs = 0,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    threads: options.Threads = 1,
+    memory_gb: options.MemoryGb = 0.0,
+    compile: options.Compile = False,
+    force: options.Force = False,
 ) -> None:
     """Train the runs of an item or a scale, or one run of your own with --network.
 
@@ -68,13 +63,14 @@ def run(
     from gbnlib import experiments
     from gbnlib.report.listing import runs_progress_text, summary_text
 
+    options.refuse_ignored(context)
     execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "force": force}
     if network:
-        options = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size, "lr_rule": lr_rule}
-        config = experiments.own_config(network, epochs, dataset=dataset, adapt=adapt, seed=seed, **options)
+        sizes = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size}
+        choices = {"dataset": dataset, "lr_rule": lr_rule, "adapt": adapt, "seed": seed}
+        config = experiments.own_config(network, epochs, **sizes, **choices)
         _say(experiments.describe(experiments.run(config, say=_say, show=_show, threads=threads, **execution)))
         return
-    _refuse_own_options(context)
     if only:
         _run_only(only, scale, execution)
     else:
@@ -90,14 +86,6 @@ def run(
             tick=lambda: _show(runs_progress_text(configs, scale, jobs)),
             **execution,
         )
-
-
-def _refuse_own_options(context: typer.Context) -> None:
-    """Refuse options of a run of one's own where no --network says that it is one."""
-    own = ("dataset", "batch_size", "base_batch", "ghost_size", "lr_rule", "adapt", "epochs", "seed", "threads")
-    given = [name for name in own if context.get_parameter_source(name).name == "COMMANDLINE"]
-    if given:
-        raise UsageError(f"--{given[0].replace('_', '-')} belongs to a run of your own: name its --network too.")
 
 
 def _run_only(run_id: str, scale: str, execution: dict) -> None:
@@ -118,9 +106,9 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
 
 @app.command()
 def measure(
-    scale: ScaleOption = "quick",
-    item: ItemOption = "",
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    scale: options.Scale = "quick",
+    item: options.Item = "",
+    device: options.Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Measure again what is there.")] = False,
 ) -> None:
     """Make the measurements of an item or a scale: what is computed without training a run, such as a landscape."""
@@ -140,7 +128,7 @@ def measure(
 
 
 @app.command()
-def status(scale: ScaleOption = "quick", item: ItemOption = "", seeds: SeedsOption = 0) -> None:
+def status(scale: options.Scale = "quick", item: options.Item = "", seeds: options.Seeds = 0) -> None:
     """Show every run of a scale with its state and progress, also while others train."""
     from gbnlib.report.listing import status_text
 
@@ -175,7 +163,7 @@ def data_describe(
 
 
 @app.command()
-def report(scale: ScaleOption = "quick") -> None:
+def report(scale: options.Scale = "quick") -> None:
     """Build the report of a scale from its executed notebooks; trains nothing."""
     from gbnlib import files, paper
     from gbnlib.report.build import build_report
@@ -184,7 +172,7 @@ def report(scale: ScaleOption = "quick") -> None:
 
 
 @app.command()
-def promote(scale: ScaleOption = "desk", item: ItemOption = "") -> None:
+def promote(scale: options.Scale = "desk", item: options.Item = "") -> None:
     """Copy finished runs (no checkpoints) and measurements to results/reference, which is committed."""
     from gbnlib import experiments
     from gbnlib.report.listing import configs_of
@@ -199,7 +187,7 @@ def promote(scale: ScaleOption = "desk", item: ItemOption = "") -> None:
 
 @app.command()
 def clean(
-    scale: ScaleOption = "quick",
+    scale: options.Scale = "quick",
     runs: Annotated[bool, typer.Option("--runs", help="Also its runs and measurements, which take time.")] = False,
 ) -> None:
     """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
@@ -234,7 +222,7 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line: what the user can mend is one line on stderr and exit code 2, a stop is 130."""
+    """Run the command line: what the user can fix is one line on stderr and exit code 2, a stop is 130."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(prog_name="gbn")

@@ -30,14 +30,21 @@ def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         (["run", "--item", "table11"], "unknown item 'table11'; did you mean 'table1'"),
         (["run", "--network", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
         (["run", "--only", "f1-nope"], "unknown run of scale quick 'f1-nope'"),
+        (["run", "--only", "f1", "--seeds", "2"], "--seeds has no effect with --only. Leave one of them out."),
+        (["run", "--network", "f1", "--item", "table1"], "--item has no effect with --network"),
         (["report", "--scale", "smoke"], "smoke"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
+def test_what_the_user_can_fix_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
     done = gbn(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("gbn: ") and done.stderr.count("\n") == 1
     assert message in done.stderr
+
+
+def test_torchrun_is_for_one_run() -> None:
+    done = gbn("run", "--item", "table1", "--scale", "smoke", WORLD_SIZE="2", RANK="0")
+    assert done.returncode == 2 and done.stderr.startswith("gbn: torchrun trains one run: name it with --only")
 
 
 def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
