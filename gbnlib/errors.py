@@ -13,6 +13,10 @@ class Interrupted(Exception):
     """The training was asked to stop; its last checkpoint is whole, and the same call goes on from there."""
 
 
+class Failed(RuntimeError):
+    """Something outside the code of gbnlib failed, such as a process that was killed. The command line exits with 1."""
+
+
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `allowed`, with the nearest valid one."""
     names = [str(name) for name in allowed]

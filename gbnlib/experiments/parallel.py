@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 
 from gbnlib import paper
-from gbnlib.errors import Interrupted
+from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import store
 from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.planning import estimated_seconds
+
+#: Exit code of a process of the pool that was asked to stop.
+STOPPED = 130
 
 
 def run_all(
@@ -32,7 +36,7 @@ def run_all(
     ----------
     configs : the runs; finished ones are only looked up.
     scale : the scale whose rows say how many threads a run takes.
-    jobs : number of processes; 0 means as many as the cores hold.
+    jobs : number of processes; 0 means as many as fit on the CPU cores, or one where the scale is for a GPU.
     force : train finished runs again.
     say : gets a line a finished run.
     tick : called about twice a second while runs train.
@@ -44,19 +48,29 @@ def run_all(
 
     Raises
     ------
-    Interrupted : Ctrl-C, or a process was ended; those that trained have a checkpoint, the same call goes on.
+    Interrupted : Ctrl-C, or a process was asked to stop; those that trained have a checkpoint, the same call goes on.
+    Failed : a process was killed, most likely for lack of memory.
     """
+    if jobs < 0:
+        raise UsageError(f"jobs is {jobs}; it is a count, 1 or more, or 0 for as many as fit on this machine.")
     missing = [config for config in dict.fromkeys(configs) if force or store.find(config) is None]
     missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
     if missing:
-        _run_missing(missing, scale, jobs or jobs_on(os.cpu_count() or 1, missing, scale), force, say, tick, execution)
+        _run_missing(missing, scale, jobs or jobs_on(_cores(), missing, scale), force, say, tick, execution)
     return [found for config in configs if (found := store.find(config)) is not None]
 
 
 def jobs_on(cores: int, configs: Sequence[RunConfig], scale: str) -> int:
-    """How many of the runs fit side by side on some cores."""
+    """How many of the runs fit side by side on some cores; at a scale for a GPU they come one after the other."""
+    if paper.scale(scale).on_gpu:
+        return 1
     threads = max(paper.protocol(config.network, scale).threads for config in configs)
     return max(1, min(len(configs), cores // threads))
+
+
+def _cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_missing(
@@ -69,34 +83,57 @@ def _run_missing(
     execution: dict,
 ) -> None:
     """Hand the runs to a pool of processes and say what each came to."""
-    started = time.monotonic()
+    started, others = time.monotonic(), set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_leave_with_parent)
-    pending: set[Future] = set()
+    futures: list[Future] = []
+    workers: set[BaseProcess] = set()
     try:
         for config in configs:
             options = {"threads": paper.protocol(config.network, scale).threads, **execution}
-            pending.add(pool.submit(_run_or_leave, config, force=force, **options))
+            futures.append(pool.submit(_run_or_leave, config, force=force, **options))
+            workers |= set(multiprocessing.active_children()) - others
+        pending = set(futures)
         while pending:
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in finished:
                 line = describe(future.result())
                 say(f"[{len(configs) - len(pending)}/{len(configs)}] {line}  ({time.monotonic() - started:.0f} s)")
             tick()
-    except (KeyboardInterrupt, BrokenProcessPool):
-        _stop(pool)
-        left = len(pending)
+    except KeyboardInterrupt:
+        left = _left(futures)
+        _stop(pool, workers)
         raise Interrupted(f"stopped with {left} of {len(configs)} runs not finished") from None
+    except BrokenProcessPool:
+        pool.shutdown()  # the pool has asked the other processes to stop; wait for their checkpoints
+        raise _broken(workers, f"{_left(futures)} of {len(configs)} runs not finished") from None
     except BaseException:
-        _stop(pool)
+        _stop(pool, workers)
         raise
     pool.shutdown()
 
 
-def _stop(pool: ProcessPoolExecutor) -> None:
+def _left(futures: Sequence[Future]) -> int:
+    """How many runs have not come to an end."""
+    return sum(not future.done() or future.exception() is not None for future in futures)
+
+
+def _stop(pool: ProcessPoolExecutor, workers: set[BaseProcess]) -> None:
     """Begin no more runs, and let those that train checkpoint and leave."""
     pool.shutdown(wait=False, cancel_futures=True)
-    for process in multiprocessing.active_children():
+    for process in workers:
         process.terminate()
+
+
+def _broken(workers: set[BaseProcess], left: str) -> Exception:
+    """What a pool that lost a process raises: was it asked to stop, did it fail, or was it killed?"""
+    codes = {process.exitcode for process in workers} - {None, 0, STOPPED, -signal.SIGTERM}
+    if not codes:
+        return Interrupted(f"stopped with {left}")
+    if -signal.SIGKILL in codes:
+        cause = "was killed, most likely because memory ran out: use fewer --jobs or a smaller --memory-gb"
+    else:
+        cause = f"ended with exit code {codes.pop()}"
+    return Failed(f"a process that trained {cause}; {left}. Finished runs and checkpoints are kept.")
 
 
 def _run_or_leave(config: RunConfig, **options: object) -> store.Run:
@@ -106,7 +143,7 @@ def _run_or_leave(config: RunConfig, **options: object) -> store.Run:
     try:
         return run(config, **options)
     except Interrupted:
-        os._exit(1)
+        os._exit(STOPPED)
 
 
 def _leave_with_parent() -> None:
@@ -145,5 +182,5 @@ def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -
     known = [(seconds, estimate) for seconds, estimate in taken if seconds]
     factor = sum(seconds for seconds, _ in known) / sum(estimate for _, estimate in known) if known else 1.0
     times = [estimated_seconds(config, scale) * (1 - store.progress(config)[1]) for config in missing]
-    slots = jobs or jobs_on(os.cpu_count() or 1, missing, scale)
+    slots = jobs or jobs_on(_cores(), missing, scale)
     return factor * max(sum(times) / slots, *times)

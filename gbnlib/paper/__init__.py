@@ -57,7 +57,10 @@ class Protocol(_Frozen):
 
 
 class Scale(_Frozen):
-    """How much of the protocol a scale runs: rows replace protocol values, items say what is shown."""
+    """How much of the protocol a scale runs: rows replace protocol values, items say what is shown.
+
+    A scale that is `on_gpu` gives its time in GPU-hours.
+    """
 
     name: str
     summary: str
@@ -65,11 +68,7 @@ class Scale(_Frozen):
     seeds: PositiveInt
     rows: dict[str, dict[str, Any]]
     items: dict[str, dict[str, Any]]
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the scale is made for GPUs, so that its time is given in GPU-hours."""
-        return "GPU" in self.hardware
+    on_gpu: bool = False
 
 
 class Claim(_Frozen):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from gbnlib.errors import Failed
 from gbnlib.files import remove_folder
 from gbnlib.report.site.contents import read_contents
 from gbnlib.report.site.pages import write_source
@@ -15,7 +16,7 @@ PACKAGE_ROOT = Path(__file__).parents[2]
 SHOWN_LINES = 20
 
 
-class ReportError(RuntimeError):
+class ReportError(Failed):
     """Sphinx failed or warned; the message holds what it said."""
 
 

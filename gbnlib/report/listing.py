@@ -82,7 +82,7 @@ def summary_text(configs: Sequence[RunConfig], scale: str) -> str:
     if not configs:
         return "not run at this scale"
     finished = sum(map(experiments.is_done, configs))
-    left = experiments.remaining_seconds(configs, scale, jobs=1 if paper.scale(scale).on_gpu else 0)
+    left = experiments.remaining_seconds(configs, scale)
     estimate = f"about {_time_on(scale, left)} to go" if left else "nothing to train"
     updates = sum(map(experiments.updates, configs))
     multiply_adds = f"{sum(map(experiments.training_multiply_adds, configs)):.1e}".replace("e+", "e")

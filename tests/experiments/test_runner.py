@@ -1,5 +1,8 @@
 """Training a run: side by side with others, orphaned, diverging, or where nothing can be written."""
 
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from gbnlib import experiments, files
-from gbnlib.errors import UsageError
+from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import store
 from gbnlib.regimes import Phase
 from tests.configs import REMEDIED
@@ -25,6 +28,49 @@ def test_runs_side_by_side_give_what_runs_alone_give() -> None:
     together = experiments.run_all(configs, "smoke", jobs=2, say=lines.append)
     assert [run.done["weights_sha256"] for run in together] == alone
     assert len(lines) == 2 and lines[-1].startswith("[2/2]")
+
+
+def test_jobs_are_a_count() -> None:
+    with pytest.raises(UsageError, match="jobs is -1; it is a count"):
+        experiments.run_all([QUICK], "smoke", jobs=-1)
+
+
+def test_runs_at_a_time_are_those_that_fit_and_one_on_a_gpu() -> None:
+    """C1 takes two threads at both scales."""
+    for scale, jobs in (("desk", 4), ("paper", 1)):
+        configs = [config for config in experiments.plan("table1", scale) if config.network == "c1"]
+        assert experiments.jobs_on(8, configs, scale) == jobs
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "message"),
+    [
+        (signal.SIGKILL, Failed, "was killed, most likely because memory ran out.*; 2 of 2 runs not finished"),
+        (signal.SIGTERM, Interrupted, "stopped with 2 of 2 runs not finished"),
+    ],
+)
+def test_a_lost_process_of_the_pool_is_told_from_one_that_was_stopped(number, error, message) -> None:
+    configs = [QUICK.model_copy(update={"seed": seed}) for seed in range(2)]
+
+    def end_one() -> None:
+        os.kill(multiprocessing.active_children()[0].pid, number)
+
+    with pytest.raises(error, match=message):
+        experiments.run_all(configs, "smoke", jobs=1, tick=end_one)
+
+
+def test_a_stop_leaves_other_processes_alone() -> None:
+    other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    other.start()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="stopped with 1 of 1 runs not finished"):
+        experiments.run_all([QUICK], "smoke", tick=interrupt)
+    time.sleep(0.1)
+    assert other.is_alive()
+    other.kill()
 
 
 def test_processes_of_the_pool_leave_when_their_parent_is_killed() -> None:

@@ -25,8 +25,15 @@ def test_a_plan_names_what_the_scale_leaves_out(scale: str, left_out: str) -> No
 def test_gpu_hours_are_those_of_one_gpu_whatever_this_machine_has(monkeypatch) -> None:
     configs = experiments.plan("figure1", "paper", seeds=1)
     hours = sum(experiments.estimated_seconds(config, "paper") for config in configs) / 3600
-    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(64)), raising=False)
     assert f"about {hours:,.1f} GPU-hours to go" in listing.summary_text(configs, "paper")
+
+
+def test_the_time_is_for_the_cores_that_this_process_may_use(monkeypatch) -> None:
+    configs = experiments.plan("figure1", "quick")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {3}, raising=False)
+    total = sum(experiments.estimated_seconds(config, "quick") for config in configs)
+    assert experiments.remaining_seconds(configs, "quick") == pytest.approx(total)
 
 
 def test_the_data_are_listed_with_their_state_and_with_what_each_scale_needs() -> None:
