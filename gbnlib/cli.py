@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gbnlib import options
-from gbnlib.errors import Interrupted, UsageError
+from gbnlib.errors import Failed, Interrupted, UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,7 +83,7 @@ def run(
             scale,
             jobs=jobs,
             say=_say,
-            tick=lambda: _show(runs_progress_text(configs, scale, jobs)),
+            tick=lambda: _shown() and _show(runs_progress_text(configs, scale, jobs)),
             **execution,
         )
 
@@ -209,9 +209,14 @@ def _say(line: str) -> None:
         print(line, flush=True)
 
 
+def _shown() -> bool:
+    """Whether there is a terminal to show progress in."""
+    return sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+
+
 def _show(line: str) -> None:
     """Show a line in place of the last one; only in a terminal."""
-    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+    if _shown():
         width = shutil.get_terminal_size().columns - 1
         print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
 
@@ -227,12 +232,18 @@ def main() -> None:
     try:
         app(prog_name="gbn")
     except (Interrupted, KeyboardInterrupt) as stop:
-        _fail(f"{stop or 'stopped'}; the same command goes on from there", 130)
+        _fail(f"{str(stop) or 'stopped'}; {_WITHOUT_FORCE if '--force' in sys.argv else _AGAIN}", 130)
+    except Failed as failure:
+        _fail(str(failure), 1)
     except (ValueError, OSError) as error:
-        _fail(str(error).splitlines()[0], 2)
+        _fail((str(error) or type(error).__name__).splitlines()[0], 2)
+
+
+_AGAIN = "the same command goes on from there"
+_WITHOUT_FORCE = "the same command without --force goes on with what was begun"
 
 
 def _fail(message: str, code: int) -> None:
-    """Print one line of error and leave."""
+    """Print an error and leave."""
     print(f"gbn: {message}", file=sys.stderr)
     sys.exit(code)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gbnlib import experiments, files
+from gbnlib import cli, experiments, files
+from gbnlib.errors import Failed, Interrupted
+from gbnlib.report import listing
 from tests.stored import leave
 
 
@@ -45,6 +47,41 @@ def test_what_the_user_can_fix_is_one_line_and_exit_code_2(arguments: list[str],
 def test_torchrun_is_for_one_run() -> None:
     done = gbn("run", "--item", "table1", "--scale", "smoke", WORLD_SIZE="2", RANK="0")
     assert done.returncode == 2 and done.stderr.startswith("gbn: torchrun trains one run: name it with --only")
+
+
+def in_process(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
+    """Exit code and stderr of `gbn` in this process, where its parts can be replaced."""
+    monkeypatch.setattr(sys, "argv", ["gbn", *arguments])
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "code", "said"),
+    [
+        (Interrupted("stopped"), [], 130, "gbn: stopped; the same command goes on from there\n"),
+        (Interrupted("stopped"), ["--force"], 130, "gbn: stopped; the same command without --force goes on with what "),
+        (Failed("a process\nSphinx"), [], 1, "gbn: a process\nSphinx\n"),
+        (OSError(), [], 2, "gbn: OSError\n"),
+    ],
+)
+def test_how_a_call_can_end(monkeypatch, capsys, error, options, code, said) -> None:
+    def end(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(experiments, "run_all", end)
+    found, message = in_process(monkeypatch, capsys, "run", "--scale", "smoke", *options)
+    assert found == code and message.startswith(said)
+
+
+def test_progress_is_not_computed_where_it_is_not_shown(monkeypatch, capsys) -> None:
+    computed = []
+    monkeypatch.setattr(experiments, "run_all", lambda *_, tick, **__: tick())
+    monkeypatch.setattr(listing, "runs_progress_text", lambda *_: computed.append("one") or "")
+    assert in_process(monkeypatch, capsys, "run", "--scale", "smoke")[0] == 0
+    assert not computed
 
 
 def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
