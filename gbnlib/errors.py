@@ -10,7 +10,7 @@ class UsageError(ValueError):
 
 
 class Interrupted(Exception):
-    """The training was asked to stop; its last checkpoint is whole, and the same call goes on from there."""
+    """The training was asked to stop; its last checkpoint is whole, and the same call, not forced, goes on there."""
 
 
 class Failed(RuntimeError):

@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gbnlib
 from gbnlib import data, files
 from gbnlib.experiments.config import ENGINE
+
+if TYPE_CHECKING:
+    import torch
 
 
 def now() -> str:
@@ -34,7 +38,7 @@ def software() -> dict:
     }
 
 
-def hardware(device: str = "cpu") -> dict:
+def hardware(device: "torch.device | str" = "cpu") -> dict:
     """Processor, its instruction set as PyTorch sees it, system, and the GPU if one is used."""
     import torch
 
@@ -45,9 +49,9 @@ def hardware(device: str = "cpu") -> dict:
         "cpu": _cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "kernel": kernel.NAME,
-        "device": device,
+        "device": torch.device(device).type,
     }
-    if device.startswith("cuda"):
+    if found["device"] == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
 
@@ -58,9 +62,9 @@ def dataset(name: str) -> dict:
     return {"data": card.label, "data_sha256": card.files}
 
 
-def peak_memory_mb(device: str) -> float:
+def peak_memory_mb(device: "torch.device") -> float:
     """Largest memory used so far, of the GPU if one is used, else of this process."""
-    if device.startswith("cuda"):
+    if device.type == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**20

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch
 from filelock import Timeout
@@ -57,7 +57,7 @@ def run(
 
     Raises
     ------
-    Interrupted : SIGTERM or Ctrl-C came; the same call goes on from the checkpoint.
+    Interrupted : SIGTERM or Ctrl-C came; the same call, without `force`, goes on from the checkpoint.
     UsageError : data, device or folders are not as they must be; nothing is lost.
     """
     options, processes = Execution(**execution), Processes.from_environment()
@@ -93,10 +93,9 @@ def _locked(config: RunConfig, say: Say) -> Iterator[None]:
 def _train(config: RunConfig, options: Execution, processes: Processes, say: Say, show: Say) -> None:
     """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
     path = store.folder(config) / "checkpoint.pt"
-    state = load_checkpoint(path) if processes.rank == 0 else None
-    state = processes.first_gives(state)
+    state = processes.first_gives(load_checkpoint(path) if processes.rank == 0 else None)
     if state is not None:
-        options = Execution(**{**asdict(options), **state["extra"]["execution"]})
+        options = options.resumed(state["extra"]["execution"])
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     training = prepare(config, options, processes)
@@ -259,16 +258,17 @@ def _finish(config: RunConfig, training: Training, fixed: dict) -> None:
     """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
     _write_tables(config, training)
     images = len(training.batches.labels) * training.update / training.batches.updates_per_epoch
+    device = next(training.model.parameters()).device
     facts = {
         **provenance.software(),
-        **provenance.hardware(fixed["device"]),
+        **provenance.hardware(device),
         **provenance.dataset(config.dataset),
-        **{name: value for name, value in fixed.items() if name != "device"},
+        **fixed,
         "precision": config.precision,
         "finished": provenance.now(),
         "seconds": round(training.seconds, 2),
         "images_per_second": round(images / training.seconds, 1),
-        "peak_memory_mb": round(provenance.peak_memory_mb(fixed["device"]), 1),
+        "peak_memory_mb": round(provenance.peak_memory_mb(device), 1),
     }
     files.write_json(store.folder(config) / "provenance.json", facts)
     store.write_done(config, training.status, _summary(training), weights_sha256(training.model))

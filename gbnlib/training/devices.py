@@ -2,7 +2,7 @@
 
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +54,18 @@ class Execution:
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise UsageError("device 'cuda' was asked for, but PyTorch finds no CUDA GPU. Allowed here: auto, cpu.")
         try:
-            return torch.device(f"cuda:{local_rank}" if name == "cuda" else name)
+            device = torch.device(f"cuda:{local_rank}" if name == "cuda" else name)
         except RuntimeError as error:
             raise unknown("device", name, ("auto", "cpu", "cuda")) from error
+        if device.type == "cuda" and device.index >= torch.cuda.device_count():
+            gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+            raise UsageError(f"device '{device}' is not there. Allowed here: auto, cpu, cuda, {', '.join(gpus)}.")
+        return device
+
+    def resumed(self, begun: dict) -> "Execution":
+        """These options with those that a run was begun with; which of several GPUs it goes on with is free."""
+        same = self.torch_device().type == begun["device"]
+        return replace(self, **{**begun, "device": self.device if same else begun["device"]})
 
 
 def kept_bytes(model: nn.Module, images: Tensor, precision: str) -> int:

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from gbnlib import experiments, files
 from gbnlib.errors import Failed, Interrupted, UsageError
-from gbnlib.experiments import store
+from gbnlib.experiments import provenance, store
 from gbnlib.regimes import Phase
 from tests.configs import REMEDIED
 
@@ -112,6 +113,21 @@ def test_a_run_that_diverges_is_a_recorded_result() -> None:
     assert run.done["summary"]["final_validation_error"] is None
     assert len(run.frame("history")) >= 1
     assert "diverged after" in experiments.describe(run)
+
+
+def test_the_device_on_record_is_that_of_the_weights(monkeypatch) -> None:
+    """Not only its kind: of several GPUs, the one that was used is named, and its memory."""
+    asked = []
+    monkeypatch.setattr(provenance, "hardware", lambda device: asked.append(device) or {})
+    monkeypatch.setattr(provenance, "peak_memory_mb", lambda device: asked.append(device) or 0.0)
+    experiments.run(QUICK, device="cpu")
+    assert asked == [torch.device("cpu")] * 2
+
+
+def test_the_gpu_on_record_is_the_one_that_was_used(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {torch.device(device).index}")
+    found = provenance.hardware(torch.device("cuda:1"))
+    assert (found["device"], found["gpu"]) == ("cuda", "GPU 1")
 
 
 def test_results_that_cannot_be_written_are_one_line_and_nothing_is_lost(tmp_path, monkeypatch) -> None:

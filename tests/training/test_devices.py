@@ -25,6 +25,30 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
         Execution(device="cuda").torch_device()
 
 
+@pytest.fixture
+def two_gpus(monkeypatch) -> None:
+    """A machine with two GPUs, as far as PyTorch is asked."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_a_gpu_beyond_those_there_are_is_refused(two_gpus) -> None:
+    assert Execution(device="cuda:1").torch_device() == torch.device("cuda:1")
+    with pytest.raises(UsageError, match="device 'cuda:7' is not there. Allowed here: auto, cpu, cuda, cuda:0, cuda:1"):
+        Execution(device="cuda:7").torch_device()
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun", "device"),
+    [("cuda:1", "cuda", "cuda:1"), ("auto", "cuda", "cuda:0"), ("cuda:1", "cpu", "cpu"), ("cpu", "cuda", "cuda:0")],
+)
+def test_a_resumed_run_keeps_its_kind_of_device_and_goes_on_with_the_gpu_that_is_asked_for(
+    two_gpus, asked: str, begun: str, device: str
+) -> None:
+    options = Execution(device=asked, threads=4).resumed({"device": begun, "threads": 2})
+    assert options.torch_device() == torch.device(device) and options.threads == 2
+
+
 def test_threads_are_at_least_one() -> None:
     with pytest.raises(UsageError, match="threads is 0"):
         Execution(threads=0)
