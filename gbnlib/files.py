@@ -38,8 +38,9 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        variable = "GBN_DATA" if path.is_relative_to(data_root()) else "GBN_RESULTS"
         raise UsageError(
-            f"cannot write to {path}: {error.strerror}. Choose a folder you may write to with GBN_RESULTS."
+            f"cannot write to {path}: {error.strerror}. Choose a folder you may write to with {variable}."
         ) from error
     return path
 

@@ -34,10 +34,12 @@ def test_a_full_disk_keeps_the_old_content_and_is_one_clear_line(tmp_path, monke
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["GBN_RESULTS", "GBN_DATA"])
+def test_a_folder_that_cannot_be_made_is_named_with_what_chooses_another(tmp_path, monkeypatch, variable) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write to .*file/runs"):
-        files.make_folder(tmp_path / "file" / "runs")
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=f"cannot write to .*file/sub.* with {variable}"):
+        files.make_folder(tmp_path / "file" / "sub")
 
 
 def test_json_refuses_nan_and_keeps_what_was_there(tmp_path: Path) -> None:
