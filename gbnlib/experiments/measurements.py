@@ -57,7 +57,7 @@ def measure(
         it beforehand (`functools.partial`) and is no part of the id.
     parameters : plain values, as JSON has them; seeds among them.
     version : raised when the same parameters would now give another frame.
-    force : compute again what is there.
+    force : compute again what is there, which is kept until then.
 
     Returns
     -------
@@ -67,9 +67,7 @@ def measure(
     if not force and (found := find(wanted)) is not None:
         return found.frame()
     with FileLock(files.make_folder(root() / ".locks") / f"{wanted}.lock"):
-        if force:
-            files.remove_folder(root() / wanted)
-        elif (found := find(wanted)) is not None:  # another process made it while this one waited
+        if not force and (found := find(wanted)) is not None:  # another process made it while this one waited
             return found.frame()
         started = time.monotonic()
         frame = function(**parameters)
@@ -130,11 +128,15 @@ def promote(wanted: str) -> Path | None:
     return store.publish(found.folder, files.reference_root() / "measurements", TEXT_FILES)
 
 
-def _write(folder: Path, config: dict, frame: "pd.DataFrame", seconds: float) -> None:
-    """Write a measurement; `done.json` comes last and makes it finished."""
+def _write(target: Path, config: dict, frame: "pd.DataFrame", seconds: float) -> None:
+    """Write a measurement beside its place, then let it take the place of an older one."""
+    folder = target.with_name(f".{target.name}")
+    files.remove_folder(folder)
     files.write_json(folder / "config.json", config)
     files.write_text(folder / "result.csv", frame.to_csv(index=False))
     facts = {**provenance.software(), **provenance.hardware(), "seconds": seconds, "finished": provenance.now()}
     files.write_json(folder / "provenance.json", facts)
     sums = {name: files.sha256(folder / name) for name in TEXT_FILES}
     files.write_json(folder / "done.json", {"id": config["id"], "seconds": seconds, "files": sums})
+    files.remove_folder(target)
+    folder.rename(target)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gbnlib import files
-from gbnlib.errors import UsageError
+from gbnlib.errors import Interrupted, UsageError
 from gbnlib.experiments import measure, measurements
 
 PARAMETERS = {"power": 2, "values": [0.1, 0.2, 0.3]}
@@ -53,6 +53,24 @@ def test_force_computes_again(powers: Counted) -> None:
     for _ in range(2):
         measure("powers", powers, PARAMETERS, force=True)
     assert powers.calls == 2
+
+
+def test_force_keeps_what_is_there_until_the_new_one_is_made(powers: Counted, monkeypatch) -> None:
+    frame = measure("powers", powers, PARAMETERS)
+
+    def stopped(**_: object) -> pd.DataFrame:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        measure("powers", stopped, PARAMETERS, force=True)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(measurements.provenance, "now", stopped)  # while it is written
+        measure("powers", powers, PARAMETERS, force=True)
+    pd.testing.assert_frame_equal(measure("powers", stopped, PARAMETERS), frame)
+    measure("powers", powers, PARAMETERS, force=True)
+    assert [path.name for path in measurements.root().iterdir() if path.name != ".locks"] == [
+        measurements.identify("powers", PARAMETERS)
+    ]
 
 
 @pytest.mark.parametrize("name", [*measurements.TEXT_FILES, "done.json"])
