@@ -113,11 +113,14 @@ def find(config: RunConfig) -> Run | None:
 
 
 def problem(done: Path, names: Iterable[str]) -> str | None:
-    """What is wrong with the files beside a `done.json` that holds their checksums, or None."""
+    """What is wrong with the files beside a `done.json` that holds their checksums, or None.
+
+    A file that is there and cannot be opened now, for lack of rights or of file handles, is no damage but an `OSError`.
+    """
     try:
         sums = files.read_json(done)["files"]
         broken = [name for name in names if files.sha256(done.parent / name) != sums[name]]
-    except (UsageError, KeyError, TypeError, OSError) as error:
+    except (UsageError, KeyError, TypeError, FileNotFoundError) as error:
         return f"{type(error).__name__}: {error}"
     return f"{', '.join(broken)} changed since it was finished" if broken else None
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from gbnlib import experiments, files
 from gbnlib.errors import UsageError
 from gbnlib.experiments import RunConfig, config, store
 from gbnlib.regimes import Phase
+from tests.limits import limited
 
 CONFIG = RunConfig(
     network="f1", dataset="synthetic", train_size=64, batch_size=32, epochs=2, regime=(Phase(epoch=0, lr=0.1),)
@@ -52,6 +54,12 @@ def test_a_run_with_a_damaged_file_is_set_aside_and_trained_again(finished, name
     assert finished.folder.with_name(finished.folder.name + ".corrupt").is_dir()
     assert "set aside" in capsys.readouterr().err
     assert experiments.run(CONFIG).done["weights_sha256"] == finished.done["weights_sha256"]
+
+
+def test_a_run_is_not_damaged_because_no_file_can_be_opened(finished: experiments.Run) -> None:
+    with limited(resource.RLIMIT_NOFILE, 3), pytest.raises(OSError, match="Too many open files"):
+        experiments.find(CONFIG)
+    assert experiments.find(CONFIG) == finished
 
 
 def test_a_config_written_when_there_were_fewer_fields_is_of_the_run() -> None:

@@ -91,22 +91,19 @@ class FailingDisk:
     """Lets a number of writes succeed and the next one fail, at every kind of call that writes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, successes: int, number: int) -> None:
-        self.left, self.failed, self.number = successes, False, number
-        for owner, name in (
-            (tempfile, "mkstemp"),
-            (os, "fsync"),
-            (os, "replace"),
-            (Path, "write_text"),
-            (torch, "save"),
-        ):
-            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
+        self.left, self.failed = successes, False
+        error = OSError(number, os.strerror(number))
+        for owner, name in ((tempfile, "mkstemp"), (os, "fsync"), (os, "replace"), (Path, "write_text")):
+            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name), error))
+        error = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+        monkeypatch.setattr(torch, "save", self._counted(torch.save, error))
 
-    def _counted(self, call):
+    def _counted(self, call, error):
         def counted(*arguments, **options):
             self.left -= 1
             if self.left < 0 and not self.failed:
                 self.failed = True
-                raise OSError(self.number, os.strerror(self.number))
+                raise error
             return call(*arguments, **options)
 
         return counted

@@ -1,16 +1,19 @@
 """Checkpoints that cannot be trusted are set aside, and none of them runs code."""
 
 import pickle
+import resource
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from gbnlib.errors import UsageError
 from gbnlib.experiments import RunConfig
 from gbnlib.experiments.runner import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, load_checkpoint, save_checkpoint
+from tests.limits import limited
 
 CONFIG = RunConfig(network="f1", dataset="synthetic", batch_size=64, epochs=2, regime=(Phase(epoch=0, lr=0.1),))
 
@@ -34,6 +37,22 @@ def test_no_checkpoint_is_no_state(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "checkpoint.pt") is None
 
 
+def test_a_checkpoint_that_cannot_be_opened_now_is_kept(checkpoint: Path) -> None:
+    with limited(resource.RLIMIT_NOFILE, 3), pytest.raises(OSError, match="Too many open files"):
+        load_checkpoint(checkpoint)
+    assert load_checkpoint(checkpoint) is not None
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_line_and_the_last_one_is_kept(checkpoint: Path) -> None:
+    before, training = checkpoint.read_bytes(), prepare(CONFIG, Execution(device="cpu"))
+    with (
+        limited(resource.RLIMIT_FSIZE, 100_000),
+        pytest.raises(UsageError, match=r"^cannot write .*checkpoint.pt: .+$"),
+    ):
+        save_checkpoint(checkpoint, training)
+    assert checkpoint.read_bytes() == before and list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
 def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -42,6 +61,13 @@ def flip_a_bit(path: Path) -> None:
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def wrong_position(path: Path) -> None:
+    """The last 98 bytes of the file say where its directory begins, 48 bytes into them."""
+    content = bytearray(path.read_bytes())
+    content[-50:-44] = b"\xff" * 6
+    path.write_bytes(content)
 
 
 def empty(path: Path) -> None:
@@ -76,7 +102,17 @@ def older_torch(path: Path) -> None:
     torch.save({**state, "torch": "1.0"}, path)
 
 
-DAMAGES = [flip_a_bit, truncate, empty, plain_pickle, pickle_in_zip, other_keys, not_a_dictionary, older_torch]
+DAMAGES = [
+    flip_a_bit,
+    truncate,
+    wrong_position,
+    empty,
+    plain_pickle,
+    pickle_in_zip,
+    other_keys,
+    not_a_dictionary,
+    older_torch,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
