@@ -5,9 +5,9 @@ from dataclasses import field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from gbnlib import files
@@ -54,9 +54,9 @@ class Card:
     train: PositiveInt
     validation: PositiveInt
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[PositiveFloat, ...]
     pad: NonNegativeInt = 0
-    fill: NonNegativeInt = 0
+    fill: Annotated[int, Field(ge=0, le=255)] = 0
     flip: bool = False
     resize: NonNegativeInt = 0
     folder: str = ""

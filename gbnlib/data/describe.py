@@ -16,7 +16,7 @@ from gbnlib.errors import UsageError
 SAMPLE = 1000
 
 CARD = """[{name}]
-label = "{name}"
+label = {name}
 source = "say where the images are from"
 licence = "say on what terms"
 kind = "{kind}"
@@ -32,7 +32,7 @@ std = {std}
 pad = {pad}
 flip = true
 resize = {resize}
-folder = "{name}"
+folder = {name}
 files = {{ {files} }}
 """
 
@@ -53,9 +53,12 @@ def describe(name: str, root: Path | None = None) -> str:
 
     Raises
     ------
-    UsageError : the folder holds neither, or files that cannot be read.
+    UsageError : the folder is not directly in the data root, or holds neither, or files that cannot be read.
     """
-    folder = Path(root or files.data_root()) / name
+    root = Path(root or files.data_root())
+    if Path(name).name != name:
+        raise UsageError(f"{name!r} would be the name of the data set: give a folder directly in {root}, without '/'.")
+    folder = root / name
     kind, paths = _contents(folder)
     if kind == "parquet":
         (images, labels), (_, validation) = [read_parquet(split, channels=3) for split in parquet_splits(paths)]
@@ -65,7 +68,7 @@ def describe(name: str, root: Path | None = None) -> str:
     mean, std = _statistics(images, size, resize)
     sums = ", ".join(f'"{path.relative_to(folder).as_posix()}" = "{checksum(path)}"' for path in paths)
     return CARD.format(
-        name=name,
+        name=json.dumps(name, ensure_ascii=False),
         kind=kind,
         classes=int(max(labels.max(), validation.max())) + 1,
         image_size=size,

@@ -38,6 +38,14 @@ def test_an_image_folder_of_several_sizes_becomes_a_streamed_set(tmp_path: Path,
     assert data.check("mine").startswith("damaged: ")
 
 
+def test_a_name_with_a_dot_is_one_key_and_one_with_a_slash_is_refused(tmp_path: Path, monkeypatch) -> None:
+    write_folder(tmp_path / 'my."images"')
+    assert added(tmp_path, 'my."images"', monkeypatch).card.label == 'my."images"'
+    for name in ("sets/flowers", "flowers/", "/flowers"):
+        with pytest.raises(UsageError, match="a folder directly in"):
+            data.describe(name, tmp_path)
+
+
 def test_what_cannot_be_described_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="empty holds neither parquet files nor the folders train and val"):

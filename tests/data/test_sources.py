@@ -274,6 +274,8 @@ folder = "flowers"
         (OWN.replace("classes = 2", "classes = 0"), "card 'flowers': classes: Input should be greater than 0"),
         (OWN.replace("[0.5, 0.5, 0.5]", "[0.5]", 1), "mean and std need 3 values"),
         (OWN + "resize = 16\n", "resize is 16; it must be 0 or at least image_size, 32"),
+        (OWN.replace("std = [0.5", "std = [0.0"), "card 'flowers': std.0: Input should be greater than 0"),
+        (OWN + "fill = 300\n", "card 'flowers': fill: Input should be less than or equal to 255"),
         (OWN + "colour = 3\n", "card 'flowers': colour"),
         ("[flowers", "catalog.toml: "),
     ],
