@@ -17,13 +17,20 @@ class Failed(RuntimeError):
     """Something outside the code of gbnlib failed, such as a process that was killed. The command line exits with 1."""
 
 
+#: Names that a message lists at most.
+LISTED = 12
+
+
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:
-    """The error for a name that is not one of `allowed`, with the nearest valid one."""
+    """The error for a name that is not one of `allowed`: it lists those, or of many the nearest ones."""
     names = [str(name) for name in allowed]
     lower = {name.lower(): name for name in names}
+    nearest = [lower[name] for name in difflib.get_close_matches(str(given).lower(), lower, n=LISTED, cutoff=0.0)]
     near = difflib.get_close_matches(str(given).lower(), lower, n=1, cutoff=0.5)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
-    return UsageError(f"unknown {kind} {str(given)!r}{hint} Allowed: {', '.join(names) or 'none'}.")
+    more = len(names) - LISTED
+    listed = ", ".join(nearest if more > 0 else names) + (f" and {more} more" if more > 0 else "")
+    return UsageError(f"unknown {kind} {str(given)!r}{hint} Allowed: {listed or 'none'}.")
 
 
 def check_integer(name: str, value: int, minimum: int) -> int:

@@ -68,3 +68,9 @@ def test_set_aside_never_overwrites_what_was_set_aside_before(tmp_path: Path, ca
 def test_an_unknown_name_is_answered_with_the_nearest_one() -> None:
     message = str(unknown("scale", "quik", ["smoke", "quick"]))
     assert message == "unknown scale 'quik'; did you mean 'quick'? Allowed: smoke, quick."
+
+
+def test_of_many_names_the_nearest_are_listed() -> None:
+    message = str(unknown("run", "rum-77", [f"run-{number}" for number in range(300)]))
+    assert message.startswith("unknown run 'rum-77'; did you mean 'run-77'? Allowed: run-77, run-")
+    assert message.count("run-") == 1 + 12 and message.endswith(" and 288 more.")
