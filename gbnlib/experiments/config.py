@@ -75,6 +75,8 @@ class RunConfig(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise _one_line(error) from None
+        except TypeError as error:  # of a phase or a regime, which pydantic lets through
+            raise UsageError(f"regime: {error}; it takes phases of epoch, lr, momentum, weight_decay.") from None
 
     @field_validator("regime", mode="before")
     @classmethod

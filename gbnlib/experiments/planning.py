@@ -152,9 +152,13 @@ def with_high_rate(config: RunConfig, epochs: int) -> RunConfig:
 def own_config(network: str, epochs: int = 0, **options: object) -> RunConfig:
     """A run of one's own: the paper's protocol of a network, with some options of `RunConfig` replaced.
 
-    `epochs` fits the paper's phases to that many epochs; 0 keeps them.
+    `epochs` fits the paper's phases to that many epochs; 0 keeps them. `lr_rule` and `adapt` need `base_batch`.
     """
     row = paper.protocol(network)
+    if not options.get("base_batch") and (options.get("adapt") or options.get("lr_rule", "none") != "none"):
+        raise UsageError(
+            f"--lr-rule and --adapt refer to a small batch: give --base-batch too; the paper's is {row.small_batch}."
+        )
     row = row.model_copy(update={"epochs": epochs or row.epochs})
     defaults = {"dataset": row.dataset, "augment": row.augment, "clip_norm": row.clip_norm}
     return RunConfig(**{**defaults, "network": network, "regime": fitted_phases(row), "epochs": row.epochs, **options})

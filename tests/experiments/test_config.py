@@ -49,6 +49,9 @@ def test_a_config_comes_back_from_its_json() -> None:
         ({"lr_rule": "cubic"}, "lr_rule: .*'none', 'sqrt' or 'linear' .given: 'cubic'"),
         ({"epochs": 0}, "epochs: .*given: 0"),
         ({"regime": (Phase(epoch=1, lr=0.1),)}, "epoch 0|first phase"),
+        ({"regime": None}, "regime: .*takes phases of epoch, lr, momentum, weight_decay"),
+        ({"regime": ()}, "regime: phases must be one or more"),
+        ({"regime": [{"epoch": 0, "rate": 0.1}]}, "regime: .*'rate'; it takes phases of epoch, lr"),
         ({"remainder": "official", "ghost_size": 64}, "batch_size 32 >= ghost_size 64"),
     ],
 )

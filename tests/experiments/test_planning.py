@@ -117,6 +117,13 @@ def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> No
     assert [phase.epoch for phase in config.regime] == [0, 2, 3, 5]
 
 
+@pytest.mark.parametrize("options", [{"lr_rule": "sqrt"}, {"adapt": True}, {"lr_rule": "linear", "base_batch": 0}])
+def test_a_run_of_ones_own_without_a_base_batch_is_not_scaled_or_adapted(options: dict) -> None:
+    with pytest.raises(UsageError, match="give --base-batch too; the paper's is 128"):
+        experiments.own_config("f1", batch_size=512, **options)
+    assert experiments.own_config("f1", batch_size=512, **{**options, "base_batch": 128}).method.startswith("LB+")
+
+
 def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
     found = planning.ablations("desk")
     assert {len(runs) for runs in found.values()} == {3}
