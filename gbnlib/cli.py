@@ -61,7 +61,7 @@ def run(
     several devices: `torchrun --nproc-per-node 2 -m gbnlib run ...`, with the same result.
     """
     from gbnlib import experiments
-    from gbnlib.report.listing import runs_progress_text, summary_text
+    from gbnlib.report.listing import configs_of, no_runs_text, runs_progress_text, summary_text
 
     options.refuse_ignored(context)
     execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "force": force}
@@ -74,9 +74,9 @@ def run(
     if only:
         _run_only(only, scale, execution)
     else:
-        configs = experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
+        configs = configs_of(scale, item, seeds)
         if not configs:
-            raise UsageError(f"{item or 'nothing'} is not run at scale {scale}. See `gbn plan --scale {scale}`.")
+            raise UsageError(no_runs_text(item, scale))
         _say(summary_text(list(dict.fromkeys(configs)), scale))
         experiments.run_all(
             configs,
@@ -114,12 +114,12 @@ def measure(
     """Make the measurements of an item or a scale: what is computed without training a run, such as a landscape."""
     from gbnlib import experiments
     from gbnlib.analysis import measured
-    from gbnlib.report.items import get_item
-    from gbnlib.report.listing import duration, measuring_text
+    from gbnlib.report.items import planned_name
+    from gbnlib.report.listing import duration, measuring_text, no_measurements_text
 
-    planned = experiments.measurements.plan(scale, item and get_item(item).name)
+    planned = experiments.measurements.plan(scale, item and planned_name(item))
     if not planned:
-        raise UsageError(f"{item} measures nothing. See `gbn plan --scale {scale}`.")
+        raise UsageError(no_measurements_text(item, scale))
     for wanted, plan in planned.items():
         if force or experiments.measurements.find(wanted) is None:
             _say(f"[{measuring_text(scale, item)}] {plan.name}: about {duration(plan.seconds)}")

@@ -138,12 +138,30 @@ def test_measure_makes_what_an_item_measures_once_and_says_how_far_it_is() -> No
 
 
 @pytest.mark.parametrize(
-    ("item", "message"),
-    [("figure1", "figure1 measures nothing"), ("figur4", "unknown item 'figur4'; did you mean 'figure4'")],
+    ("command", "item", "message"),
+    [
+        ("measure", "figure1", "figure1 has no measurements, only runs; see `gbn run --scale smoke --item figure1`."),
+        ("measure", "ablations", "ablations has no measurements, only runs; see "),
+        ("run", "algorithm1", "algorithm1 has no runs, only measurements; see `gbn measure --scale smoke --item algor"),
+        ("run", "scorecard", "scorecard has neither runs nor measurements."),
+        ("run", "table2", "table2 is not run at scale smoke; see `gbn plan --scale smoke`."),
+        *[
+            (command, "figur4", "unknown item 'figur4'; did you mean 'figure4'?")
+            for command in ("run", "measure", "plan")
+        ],
+    ],
 )
-def test_an_item_that_measures_nothing_is_refused(item: str, message: str) -> None:
-    done = gbn("measure", "--item", item)
-    assert done.returncode == 2 and done.stderr.startswith(f"gbn: {message}")
+def test_what_an_item_has_not_is_said(monkeypatch, capsys, command: str, item: str, message: str) -> None:
+    code, said = in_process(monkeypatch, capsys, command, "--scale", "smoke", "--item", item)
+    assert code == 2 and said.startswith(f"gbn: {message}")
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_a_plan_of_an_item_that_only_measures_says_so(monkeypatch, capsys, command: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["gbn", command, "--scale", "smoke", "--item", "algorithm1"])
+    with pytest.raises(SystemExit):
+        cli.app()
+    assert "algorithm1 has no runs, only measurements" in capsys.readouterr().out
 
 
 def test_data_check_lists_every_set_with_its_state() -> None:

@@ -44,3 +44,11 @@ def get_item(name: str) -> Item:
     if name not in items():
         raise unknown("item", name, items())
     return items()[name]
+
+
+def planned_name(name: str) -> str:
+    """A name that has a plan, checked: an item, or the ablations, which Table 1's notebook shows."""
+    names = dict.fromkeys([*items(), *experiments.ITEMS])
+    if name not in names:
+        raise unknown("item", name, names)
+    return name

@@ -6,7 +6,7 @@ import pandas as pd
 
 from gbnlib import data, experiments, files, paper
 from gbnlib.experiments import RunConfig, measurements
-from gbnlib.report.items import items
+from gbnlib.report.items import planned_name
 
 
 def duration(seconds: float) -> str:
@@ -18,9 +18,25 @@ def duration(seconds: float) -> str:
 
 def configs_of(scale: str, item: str, seeds: int = 0) -> list[RunConfig]:
     """The runs of one item, or of the whole scale when `item` is empty; an item that only measures has none."""
-    if item in items() and item not in experiments.ITEMS:
-        return []
-    return experiments.plan(item, scale, seeds) if item else experiments.plan_scale(scale, seeds)
+    if not item:
+        return experiments.plan_scale(scale, seeds)
+    return experiments.plan(item, scale, seeds) if planned_name(item) in experiments.ITEMS else []
+
+
+def no_runs_text(item: str, scale: str) -> str:
+    """Why an item has no runs at a scale."""
+    if item in experiments.ITEMS:
+        return f"{item} is not run at scale {scale}; see `gbn plan --scale {scale}`."
+    if measurements.plan(scale, item):
+        return f"{item} has no runs, only measurements; see `gbn measure --scale {scale} --item {item}`."
+    return f"{item} has neither runs nor measurements."
+
+
+def no_measurements_text(item: str, scale: str) -> str:
+    """Why an item has no measurements at a scale."""
+    if item in experiments.ITEMS:
+        return f"{item} has no measurements, only runs; see `gbn run --scale {scale} --item {item}`."
+    return f"{item} has neither runs nor measurements."
 
 
 def plan_frame(configs: Sequence[RunConfig]) -> pd.DataFrame:
@@ -52,11 +68,13 @@ def plan_text(scale: str, item: str = "", seeds: int = 0) -> str:
     lines = [f"Scale {scale}: {settings.summary}", f"Hardware it is made for: {settings.hardware}."]
     for name in [item] if item else experiments.items_at(scale):
         configs = configs_of(scale, name, seeds)
-        lines += ["", f"{name}: {summary_text(configs, scale)}"]
+        lines += ["", f"{name}: {summary_text(configs, scale)}" if configs else no_runs_text(name, scale)]
         if configs:
             lines.append(plan_frame(configs).to_string(index=False))
     everything = list(dict.fromkeys(configs_of(scale, item, seeds)))
-    lines += ["", measuring_text(scale, item), f"In all, each run once: {summary_text(everything, scale)}"]
+    lines += ["", measuring_text(scale, item)]
+    if everything:
+        lines.append(f"In all, each run once: {summary_text(everything, scale)}")
     return "\n".join(lines if item else [*lines, *_not_run(scale, everything)])
 
 
@@ -113,7 +131,7 @@ def status_text(scale: str, item: str = "", seeds: int = 0) -> str:
         state, share = experiments.progress(config)
         rows.append({"run": config.id, "method": config.method, "state": state, "done": f"{share:.0%}"})
     if not rows:
-        return f"{item or 'Nothing'} is not run at scale {scale}."
+        return no_runs_text(item, scale)
     counts = pd.Series([row["state"] for row in rows]).value_counts()
     total = ", ".join(f"{count} {state}" for state, count in counts.items())
     return f"{pd.DataFrame(rows).to_string(index=False)}\n\nScale {scale}: {total}."
