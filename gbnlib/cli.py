@@ -20,7 +20,7 @@ app = typer.Typer(
     "(tests), quick (minutes on a CPU, no download), desk (a workstation), paper (GPUs). Start with "
     "`gbn plan --scale quick`.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="See which data sets are there, and get missing ones.")
+data_app = typer.Typer(no_args_is_help=True, help="See which data sets are available, and get missing ones.")
 app.add_typer(data_app, name="data")
 
 
@@ -99,7 +99,7 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
         raise unknown(f"run of scale {scale}", run_id, planned)
     config = planned[run_id]
     threads = paper.protocol(config.network, scale).threads
-    _say(f"{progress_text(scale)}  {config.id}  {config.method}: {experiments.updates(config):,} updates begin")
+    _say(f"{progress_text(scale)}  {config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
     found = experiments.run(config, show=_show, threads=threads, **execution)
     _say(f"{progress_text(scale)}  {experiments.describe(found)}")
 
@@ -109,9 +109,9 @@ def measure(
     scale: options.Scale = "quick",
     item: options.Item = "",
     device: options.Device = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Measure again what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Repeat finished measurements.")] = False,
 ) -> None:
-    """Make the measurements of an item or a scale: what is computed without training a run, such as a landscape."""
+    """Make the measurements of an item or a scale: results other than runs, such as a loss landscape."""
     from gbnlib import experiments
     from gbnlib.analysis import measured
     from gbnlib.report.items import planned_name
@@ -129,7 +129,7 @@ def measure(
 
 @app.command()
 def status(scale: options.Scale = "quick", item: options.Item = "", seeds: options.Seeds = 0) -> None:
-    """Show every run of a scale with its state and progress, also while others train."""
+    """Show every run of a scale with its state and progress, even while runs train."""
     from gbnlib.report.listing import status_text
 
     typer.echo(status_text(scale, item, seeds))
@@ -137,7 +137,7 @@ def status(scale: options.Scale = "quick", item: options.Item = "", seeds: optio
 
 @data_app.command("check")
 def data_check() -> None:
-    """List the data sets: which are there, where they were looked for, and which scales need them."""
+    """List the data sets: which are available, where they are looked for, and which scales need them."""
     from gbnlib.report.listing import data_text
 
     typer.echo(data_text())
@@ -154,9 +154,11 @@ def data_fetch(name: Annotated[str, typer.Argument(help="A name that `gbn data c
 
 @data_app.command("describe")
 def data_describe(
-    name: Annotated[str, typer.Argument(help="A folder in the data root: parquet, or train and val.")],
+    name: Annotated[
+        str, typer.Argument(help="A folder in the data root, with parquet files or folders train and val.")
+    ],
 ) -> None:
-    """Print a card for images of your own, to be put into catalog.toml in the data root."""
+    """Print a card for your own images, to paste into catalog.toml in the data root."""
     from gbnlib import data
 
     typer.echo(data.describe(name))
@@ -182,13 +184,15 @@ def promote(scale: options.Scale = "desk", item: options.Item = "") -> None:
     copied = [path for path in copied if path is not None]
     for path in copied:
         typer.echo(path.name)
-    typer.echo(f"{len(copied)} copied to results/reference; what is there already or not finished was left.")
+    typer.echo(f"{len(copied)} copied to results/reference; what was there already or is not finished was skipped.")
 
 
 @app.command()
 def clean(
     scale: options.Scale = "quick",
-    runs: Annotated[bool, typer.Option("--runs", help="Also its runs and measurements, which take time.")] = False,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="Also remove its runs and measurements, which took time to make.")
+    ] = False,
 ) -> None:
     """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
     from gbnlib import experiments, files, paper

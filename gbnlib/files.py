@@ -85,7 +85,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not readable JSON ({error}). Delete it, and it is made again.") from error
+        raise UsageError(f"{path} is not readable JSON ({error}). Delete it, and it will be made again.") from error
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

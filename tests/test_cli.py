@@ -117,7 +117,7 @@ def test_plan_run_status_and_clean_of_a_scale() -> None:
     assert f"{planned} runs, 0 finished" in gbn("plan", "--scale", "smoke").stdout
     run_id = experiments.plan("table1", "smoke")[1].id
     done = gbn("run", "--scale", "smoke", "--only", run_id)
-    assert done.returncode == 0 and f"[0/{planned}" in done.stdout and "updates begin" in done.stdout
+    assert done.returncode == 0 and f"[0/{planned}" in done.stdout and ": starts, " in done.stdout
     assert f"[1/{planned}" in done.stdout and "validation error" in done.stdout
     status = gbn("status", "--scale", "smoke").stdout
     assert "1 finished" in status and f"{planned - 1} missing" in status

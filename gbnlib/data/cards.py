@@ -66,7 +66,7 @@ class Card:
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
         if not len(self.mean) == len(self.std) == self.channels:
-            raise ValueError(f"mean and std need {self.channels} values, one a channel")
+            raise ValueError(f"mean and std need {self.channels} values, one per channel")
         if 0 < self.resize < self.image_size:
             raise ValueError(f"resize is {self.resize}; it must be 0 or at least image_size, {self.image_size}")
         return self

@@ -81,7 +81,7 @@ def parquet_splits(paths: Iterable[Path]) -> list[list[Path]]:
         splits[not path.name.startswith("train")].append(path)
     if not all(splits):
         names = ", ".join(path.name for split in splits for path in split) or "no file"
-        raise UsageError(f"Needed are parquet files whose names begin with train, and others; found: {names}.")
+        raise UsageError(f"Parquet files named train… are needed, and others for validation; found: {names}.")
     return splits
 
 

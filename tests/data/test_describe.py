@@ -51,5 +51,5 @@ def test_what_cannot_be_described_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="empty holds neither parquet files nor the folders train and val"):
         data.describe("empty", tmp_path)
     write_parquet(tmp_path / "half" / "train.parquet", "img", 2)
-    with pytest.raises(UsageError, match="begin with train, and others; found: train.parquet"):
+    with pytest.raises(UsageError, match="named train… are needed, and others for validation; found: train.parquet"):
         data.describe("half", tmp_path)
