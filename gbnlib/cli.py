@@ -190,9 +190,7 @@ def promote(scale: options.Scale = "desk", item: options.Item = "") -> None:
 @app.command()
 def clean(
     scale: options.Scale = "quick",
-    runs: Annotated[
-        bool, typer.Option("--runs", help="Also remove its runs and measurements, which took time to make.")
-    ] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Also its runs and measurements, which took time.")] = False,
 ) -> None:
     """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
     from gbnlib import experiments, files, paper
