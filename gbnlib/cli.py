@@ -234,15 +234,12 @@ def main() -> None:
     try:
         app(prog_name="gbn")
     except (Interrupted, KeyboardInterrupt) as stop:
-        _fail(f"{str(stop) or 'stopped'}; {_WITHOUT_FORCE if '--force' in sys.argv else _AGAIN}", 130)
+        again = "without --force goes on with what was begun" if "--force" in sys.argv else "goes on from there"
+        _fail(f"{str(stop) or 'stopped'}; the same command {again}", 130)
     except Failed as failure:
         _fail(str(failure), 1)
     except (ValueError, OSError) as error:
         _fail((str(error) or type(error).__name__).splitlines()[0], 2)
-
-
-_AGAIN = "the same command goes on from there"
-_WITHOUT_FORCE = "the same command without --force goes on with what was begun"
 
 
 def _fail(message: str, code: int) -> None:

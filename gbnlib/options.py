@@ -47,7 +47,7 @@ def refuse_ignored(context: typer.Context) -> None:
     for name in _IGNORED[kind]:
         if context.get_parameter_source(name).name == "COMMANDLINE":
             option = f"--{name.replace('_', '-')}"
-            if name in _OWN:
+            if not kind:
                 raise UsageError(f"{option} belongs to a run of your own: name its --network too.")
             raise UsageError(f"{option} has no effect with --{kind}. Leave one of them out.")
     if not kind and int(os.environ.get("WORLD_SIZE", 1)) > 1:

@@ -33,6 +33,7 @@ def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         (["run", "--network", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
         (["run", "--only", "f1-nope"], "unknown run of scale quick 'f1-nope'"),
         (["run", "--only", "f1", "--seeds", "2"], "--seeds has no effect with --only. Leave one of them out."),
+        (["run", "--only", "f1", "--epochs", "2"], "--epochs has no effect with --only"),
         (["run", "--network", "f1", "--item", "table1"], "--item has no effect with --network"),
         (["report", "--scale", "smoke"], "smoke"),
     ],
