@@ -24,12 +24,13 @@ LISTED = 12
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not one of `allowed`: it lists those, or of many the nearest ones."""
     names = [str(name) for name in allowed]
-    lower = {name.lower(): name for name in names}
-    nearest = [lower[name] for name in difflib.get_close_matches(str(given).lower(), lower, n=LISTED, cutoff=0.0)]
-    near = difflib.get_close_matches(str(given).lower(), lower, n=1, cutoff=0.5)
+    lower, wanted = {name.lower(): name for name in names}, str(given).lower()
+    near = difflib.get_close_matches(wanted, lower, n=1, cutoff=0.5)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else "."
     more = len(names) - LISTED
-    listed = ", ".join(nearest if more > 0 else names) + (f" and {more} more" if more > 0 else "")
+    if more > 0:
+        names = [lower[name] for name in difflib.get_close_matches(wanted, lower, n=LISTED, cutoff=0.0)]
+    listed = ", ".join(names) + (f" and {more} more" if more > 0 else "")
     return UsageError(f"unknown {kind} {str(given)!r}{hint} Allowed: {listed or 'none'}.")
 
 
