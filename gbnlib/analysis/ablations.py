@@ -9,7 +9,7 @@ from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies
 
 #: Columns of `compare_ablations`.
-COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "decided", "over LB", "over LB+LR")
+COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "over LB", "over LB+LR")
 #: What a method is compared with, as C6 and C7 do.
 _BASES = {"SB": (), "LB": (), "LB+LR": ("LB",), "LB+LR+GBN": ("LB", "LB+LR")}
 
@@ -27,8 +27,8 @@ def compare_ablations(
     Returns
     -------
     Rows in the order of `runs`, by method; those without finished runs are left out. `gain` is the difference with its
-    Welch interval over seeds, `decided` whether that excludes zero. `over LB` and `over LB+LR` are what the method has
-    over these: with the choice changed for both, or the other as declared where `runs` has none of it to compare with.
+    Welch interval over seeds. `over LB` and `over LB+LR` are what the method has over these: with the choice changed
+    for both, or the other as declared where `runs` has none of it. An arrow marks an interval that excludes zero.
     """
     labels = {ablation.name: ablation.label for network, *_ in runs for ablation in paper.ablations(network)}
     rows = []
@@ -37,9 +37,15 @@ def compare_ablations(
         found = accuracies(own, network, method)
         if not found:
             continue
-        best = accuracies(own, network, method, "best_error")
-        row = {"method": method, "changed": labels[name]}
-        row |= _compared(accuracies(declared, network, method), found, best)
+        before = accuracies(declared, network, method)
+        row = {
+            "method": method,
+            "changed": labels[name],
+            "declared": stats.mean(before).estimate,
+            "here": stats.mean(found).estimate,
+            "best": stats.mean(accuracies(own, network, method, "best_error")).estimate,
+            "gain": _over(before, found),
+        }
         for base in ("LB", "LB+LR"):
             others = runs.get((network, name, base))
             history = changed[changed.run.isin(others)] if others else declared
@@ -50,17 +56,25 @@ def compare_ablations(
 
 
 def _over(base: list[float], found: list[float]) -> str:
-    """What a method has over another one; a dash where that is not finished."""
-    return stats.difference(found, base, paper.confidence()).text(sign=True) if base else "–"
+    """What some runs have over others, in points, with an arrow where the interval excludes zero; or a dash."""
+    if not base:
+        return "–"
+    more = stats.difference(found, base, paper.confidence())
+    return more.text(sign=True) + (" ↑" if more.above(0) else " ↓" if more.below(0) else "")
 
 
-def _compared(before: list[float], found: list[float], best: list[float]) -> dict:
-    """The numbers of one row."""
-    gain = stats.difference(found, before, paper.confidence())
-    return {
-        "declared": stats.mean(before).estimate,
-        "here": stats.mean(found).estimate,
-        "best": stats.mean(best).estimate,
-        "gain": gain.text(sign=True),
-        "decided": "up" if gain.above(0) else "down" if gain.below(0) else "–",
-    }
+def ablation_findings(table: pd.DataFrame) -> list[str]:
+    """What a table of `compare_ablations` says of C6 and C7: by which changes a method is above another one."""
+    lines = []
+    for method, base, claim in (("LB+LR", "LB", "C6"), ("LB+LR+GBN", "LB+LR", "C7"), ("LB+LR+GBN", "LB", "both")):
+        rows = table[(table.method == method) & (table[f"over {base}"] != "–")]
+        marks = rows[f"over {base}"].str[-1]
+        changes = {
+            "above": rows.changed[marks == "↑"],
+            "below": rows.changed[marks == "↓"],
+            "not decided": rows.changed[~marks.isin(["↑", "↓"])],
+        }
+        told = [f"{words} with {', '.join(labels)}" for words, labels in changes.items() if len(labels)]
+        if told:
+            lines.append(f"{method} over {base} ({claim}): {'; '.join(told)}.")
+    return lines

@@ -101,11 +101,12 @@ def _ablations() -> str:
     configs = _mnist_configs("ablations")
     changed, _ = experiments.load_runs(configs)
     ids = {key: [config.id for config in runs] for key, runs in experiments.ablations("desk").items()}
-    table = analysis.compare_ablations(history, changed, ids).drop(columns=["best", "decided"])
+    table = analysis.compare_ablations(history, changed, ids).drop(columns="best")
     shown = table.map(lambda value: cell(value, 2)).to_markdown(index=False, disable_numparse=True)
     finished = sum(map(experiments.is_done, configs))
     command = "`gbn run --item ablations --scale desk` trains them."
-    return f"{shown}\n\n{finished} of {len(configs)} runs are finished; {command}"
+    findings = "\n".join(f"- {line}" for line in analysis.ablation_findings(table))
+    return f"{findings}\n\n{shown}\n\n{finished} of {len(configs)} runs are finished; {command}"
 
 
 def _mnist_configs(item: str) -> list[experiments.RunConfig]:

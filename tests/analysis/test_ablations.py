@@ -36,8 +36,8 @@ def test_a_row_compares_an_ablation_with_the_declared_protocol() -> None:
     assert table.changed.tolist() == ["statistics recomputed for evaluation", "no crops and flips"]
     first, second = (row for _, row in table.iterrows())
     assert (first.declared, first.here, first.best) == pytest.approx((95.9, 97.9, 98.3))
-    assert first.gain == "+2.00 [+1.77, +2.23] (n = 3 and 3)" and first.decided == "up"
-    assert second.gain == "−4.90, no interval (n = 1 and 3)" and second.decided == "–"
+    assert first.gain == "+2.00 [+1.77, +2.23] (n = 3 and 3) ↑"
+    assert second.gain == "−4.90, no interval (n = 1 and 3)"
 
 
 def test_what_a_method_is_compared_with_has_the_same_choice_changed() -> None:
@@ -47,9 +47,9 @@ def test_what_a_method_is_compared_with_has_the_same_choice_changed() -> None:
     own = {("f1", "statistics", "LB"): ["e", "f", "g"], ("f1", "statistics", "LB+LR"): ["i", "j", "k"]}
     table = analysis.compare_ablations(DECLARED, changed, own)
     # LB has 98.0, 97.8, 97.9 with the choice changed, and 96.0, 95.8, 95.9 without; LB+LR has 97.0, 96.9, 96.8.
-    assert table["over LB"].tolist() == ["–", "−1.00 [−1.23, −0.77] (n = 3 and 3)"]
+    assert table["over LB"].tolist() == ["–", "−1.00 [−1.23, −0.77] (n = 3 and 3) ↓"]
     alone = analysis.compare_ablations(DECLARED, changed, {("f1", "warmup", "LB+LR"): ["i", "j", "k"]})
-    assert alone["over LB"].tolist() == ["+1.00 [+0.77, +1.23] (n = 3 and 3)"]
+    assert alone["over LB"].tolist() == ["+1.00 [+0.77, +1.23] (n = 3 and 3) ↑"]
     unfinished = {("f1", "warmup", "LB"): ["missing"], ("f1", "warmup", "LB+LR"): ["i", "j", "k"]}
     assert analysis.compare_ablations(DECLARED, changed, unfinished)["over LB"].tolist() == ["–"]
 
@@ -60,6 +60,22 @@ def test_ghosts_are_compared_with_the_rate_alone_too() -> None:
     table = analysis.compare_ablations(DECLARED, changed, own)
     assert table["over LB+LR"].tolist() == ["–", "+0.50, no interval (n = 1 and 1)"]
     assert table["over LB"].tolist() == ["+1.10, no interval (n = 1 and 3)", "+1.60, no interval (n = 1 and 3)"]
+
+
+def test_the_findings_name_the_changes_on_each_side() -> None:
+    rows = [
+        ("LB", "warm-up", "–", "–"),
+        ("LB+LR", "warm-up", "+1.00 [+0.77, +1.23] (n = 3 and 3) ↑", "–"),
+        ("LB+LR", "clipping", "−1.00 [−1.23, −0.77] (n = 3 and 3) ↓", "–"),
+        ("LB+LR", "crops", "+1.00, no interval (n = 1 and 1)", "–"),
+        ("LB+LR+GBN", "warm-up", "–", "+0.10 [−0.20, +0.40] (n = 3 and 3)"),
+    ]
+    table = pd.DataFrame(rows, columns=["method", "changed", "over LB", "over LB+LR"])
+    assert analysis.ablation_findings(table) == [
+        "LB+LR over LB (C6): above with warm-up; below with clipping; not decided with crops.",
+        "LB+LR+GBN over LB+LR (C7): not decided with warm-up.",
+    ]
+    assert analysis.ablation_findings(table[:0]) == []
 
 
 def test_without_runs_the_table_is_empty() -> None:
