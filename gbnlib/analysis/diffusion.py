@@ -166,7 +166,7 @@ def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFram
 def _initial_norm(curve: pd.DataFrame, which: str) -> float:
     """‖w₀‖ of the run of a curve."""
     row = curve.iloc[0]
-    return experiments.initial_norms(row.network, row.dataset, int(row.seed))[which]
+    return experiments.initial_norms(row.network, row.dataset, int(row.seed), row.initialisation)[which]
 
 
 def _means(fits: list[dict[str, Fit]], initial_norm: float) -> dict[str, float]:

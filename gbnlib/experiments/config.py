@@ -45,6 +45,9 @@ class RunConfig(BaseModel):
     running : running statistics, "sequential" or "mean".
     evaluation : what an evaluation normalises by, "running" statistics or ones "recomputed" for it.
     precision : "fp32" or "bf16".
+    initialisation : initial weights as drawn "today" or in "2017"; see `build_network`.
+    momentum_buffer : "kept" from epoch to epoch, or "reset" at the start of each, as the official code does.
+    evaluation_epochs : epochs of the regime before adaptation between two evaluations.
     seed : decides initial weights, order, augmentation and noise.
     """
 
@@ -68,6 +71,9 @@ class RunConfig(BaseModel):
     running: Literal["sequential", "mean"] = "sequential"
     evaluation: Literal["running", "recomputed"] = "running"
     precision: Literal["fp32", "bf16"] = "fp32"
+    initialisation: Literal["today", "2017"] = "today"
+    momentum_buffer: Literal["kept", "reset"] = "kept"
+    evaluation_epochs: PositiveInt = 1
     seed: NonNegativeInt = 0
 
     def __init__(self, **values: Any) -> None:
@@ -111,7 +117,7 @@ class RunConfig(BaseModel):
     @property
     def evaluate_every(self) -> int:
         """Epochs between evaluations: an adapted run is looked at as often per update as the small batch."""
-        return max(1, round(self.ratio)) if self.adapt else 1
+        return self.evaluation_epochs * (max(1, round(self.ratio)) if self.adapt else 1)
 
     @property
     def id(self) -> str:

@@ -10,17 +10,17 @@ from gbnlib.nn import build_network
 from gbnlib.training.probes import DistanceProbe, watched_tensors
 
 
-def initial_network(network: str, card: data.Card, seed: int) -> nn.Module:
+def initial_network(network: str, card: data.Card, seed: int, initialisation: str = "today") -> nn.Module:
     """A network with its initial weights, without ghosts; sets the seed of torch."""
     torch.manual_seed(seed)
-    return build_network(network, card.classes, card.channels, card.image_size)
+    return build_network(network, card.classes, card.channels, card.image_size, initialisation=initialisation)
 
 
 @cache
-def initial_norms(network: str, dataset: str, seed: int) -> dict[str, float]:
+def initial_norms(network: str, dataset: str, seed: int, initialisation: str = "today") -> dict[str, float]:
     """‖w_0‖ of what the distances of a run are of, by their names."""
     with torch.random.fork_rng(devices=[]):
-        model = initial_network(network, data.card(dataset), seed)
+        model = initial_network(network, data.card(dataset), seed, initialisation)
     return dict(zip(DistanceProbe.quantities, map(_norm, watched_tensors(model)), strict=True))
 
 

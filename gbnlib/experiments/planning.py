@@ -11,7 +11,7 @@ from gbnlib.experiments.costs import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
-ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "ablations", "table2", "appendix_a")
+ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "convergence", "ablations", "table2", "appendix_a")
 
 #: The methods of Table 1, and the large batch with multiplicative noise on the gradients.
 METHODS = (*paper.METHODS, "LB+noise")
@@ -20,7 +20,8 @@ METHODS = (*paper.METHODS, "LB+noise")
 def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     """The runs of an item at a scale, small batch first, seed by seed within a method.
 
-    "ablations" are runs of Table 1 with one choice of the protocol changed; see `ablations`.
+    "ablations" are runs of Table 1 with one choice of the protocol changed; see `ablations`. "convergence" is one run
+    of the small batch a network with twice the epochs, by which a row is told from an under-trained one.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     if item == "ablations":
         return [config for runs in ablations(scale, seeds).values() for config in runs]
     settings = _item_settings(item, scale)
+    if item == "convergence":
+        return [_twice_as_long(paper.protocol(network, scale)) for network in settings.get("networks", ())]
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
         count = seeds or settings.get("seeds") or row.seeds or paper.scale(scale).seeds
@@ -54,7 +57,8 @@ def ablations(scale: str, seeds: int = 0) -> dict[tuple[str, str, str], list[Run
     count = seeds or settings.get("seeds") or paper.scale(scale).seeds
     return {
         (network, ablation.name, method): [
-            _changed(method_config(paper.protocol(network, scale), method, seed), ablation) for seed in range(count)
+            _changed(method_config(paper.protocol(network, scale), method, seed), network, ablation)
+            for seed in range(count)
         ]
         for network in settings.get("networks", ())
         for ablation in paper.ablations(network)
@@ -63,9 +67,12 @@ def ablations(scale: str, seeds: int = 0) -> dict[tuple[str, str, str], list[Run
     }
 
 
-def _changed(config: RunConfig, ablation: paper.Ablation) -> RunConfig:
-    """A run with what an ablation changes."""
-    return RunConfig(**{**dict(config), **ablation.changes})
+def _changed(config: RunConfig, network: str, ablation: paper.Ablation) -> RunConfig:
+    """A run with what an ablation changes, and before it the one that it is on top of."""
+    below = [other for other in paper.ablations(network) if other.name == ablation.on]
+    return RunConfig(
+        **{**dict(config), **{key: value for each in (*below, ablation) for key, value in each.changes.items()}}
+    )
 
 
 def plan_scale(scale: str, seeds: int = 0) -> list[RunConfig]:
@@ -127,7 +134,7 @@ def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int =
         dataset=row.dataset,
         train_size=row.train_size,
         batch_size=size,
-        base_batch=row.small_batch,
+        base_batch=row.small_batch if method == "SB" else row.base_batch.get(method, row.small_batch),
         ghost_size=row.ghost_size if "GBN" in method else 0,
         regime=fitted_phases(row),
         lr_rule="sqrt" if "LR" in method else "none",
@@ -137,8 +144,16 @@ def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int =
         clip_norm=row.clip_norm,
         noise=sqrt(size / row.small_batch - 1) if "noise" in method else 0.0,
         precision="bf16" if method in row.bf16 else "fp32",
+        initialisation=row.initialisation,
+        momentum_buffer=row.momentum_buffer,
+        evaluation_epochs=row.evaluation_epochs,
         seed=seed,
     )
+
+
+def _twice_as_long(row: paper.Protocol) -> RunConfig:
+    """The small batch with the same phases over twice the epochs."""
+    return method_config(row.model_copy(update={"epochs": 2 * row.epochs}), "SB", seed=0)
 
 
 def with_high_rate(config: RunConfig, epochs: int) -> RunConfig:

@@ -164,6 +164,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
         evaluate_every=config.evaluate_every,
         clip_norm=config.clip_norm,
         noise=config.noise,
+        reset_momentum=config.momentum_buffer == "reset",
         recompute_statistics=config.evaluation == "recomputed",
         precision=config.precision,
         shares=_shares(config, options, processes, model, dataset.card),
@@ -174,7 +175,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
 
 def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:
     """The network with its initial weights."""
-    model = initial_network(config.network, card, config.seed)
+    model = initial_network(config.network, card, config.seed, config.initialisation)
     if not config.ghost_size:
         return model
     remainder = "own" if config.remainder == "official" else config.remainder

@@ -51,6 +51,7 @@ class Run:
             "method": self.config.method,
             "batch_size": self.config.batch_size,
             "seed": self.config.seed,
+            "initialisation": self.config.initialisation,
             "status": self.status,
         }
         for position, (column, value) in enumerate(labels.items()):

@@ -5,7 +5,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from gbnlib.errors import unknown
 
@@ -27,11 +27,24 @@ class Speed(_Frozen):
     bf16: PositiveFloat = 1.0
 
 
+class Convergence(_Frozen):
+    """What the small batch of a row must reach for its verdicts to mean anything; 0 asks nothing.
+
+    `memorised`: points by which its training error must lie under its validation error. `accuracy`: its lowest mean
+    validation accuracy in %. `doubling`: points that one run of twice the epochs may gain at most.
+    """
+
+    memorised: NonNegativeFloat = 0.0
+    accuracy: NonNegativeFloat = 0.0
+    doubling: NonNegativeFloat = 0.0
+
+
 class Protocol(_Frozen):
     """The protocol of one network, as the paper has it or as a scale reduces it.
 
-    `batches` names the batch sizes of methods that are not run at `large_batch` alone; `seeds` is 0 where the scale
-    decides; `bf16` names the methods that train under bfloat16 autocast. A run takes `devices` GPUs at a scale for
+    `batches` names the batch sizes of methods that are not run at `large_batch` alone; `base_batch` the batch that the
+    √ rule and the adaptation of a method refer to, where it is not the small batch; `seeds` is 0 where the scale decides;
+    `converged` is what the small batch must reach before the row is judged; `bf16` names the methods that train under bfloat16 autocast. A run takes `devices` GPUs at a scale for
     GPUs, `threads` for each, and `ram_gb` of memory besides theirs.
     """
 
@@ -44,10 +57,15 @@ class Protocol(_Frozen):
     epochs: PositiveInt
     clip_norm: PositiveFloat
     augment: Literal["official", "none"]
+    initialisation: Literal["today", "2017"]
+    momentum_buffer: Literal["kept", "reset"]
+    base_batch: dict[str, PositiveInt]
     phases: tuple[dict[str, int | float], ...]
     tags: dict[str, Literal["P", "C", "D", "R"]]
     batches: dict[str, tuple[PositiveInt, ...]] = {}
     train_size: NonNegativeInt = 0
+    evaluation_epochs: PositiveInt = 1
+    converged: Convergence = Convergence()
     seeds: NonNegativeInt = 0
     bf16: tuple[str, ...] = ()
     threads: PositiveInt = 1
@@ -98,13 +116,17 @@ class MeasurementPlan(_Frozen):
 
 
 class Ablation(_Frozen):
-    """One choice of the protocol changed, for some methods: the fields of a run config that it replaces, and why."""
+    """One choice of the protocol changed, for some methods: the fields of a run config that it replaces, and why.
+
+    `on` names the ablation that it is tried on top of, and compared with, in place of the declared protocol.
+    """
 
     name: str
     label: str
     why: str
     methods: tuple[str, ...]
     changes: dict[str, Any]
+    on: str = ""
 
 
 @cache

@@ -51,6 +51,7 @@ class Training:
     evaluate_every : epochs from one evaluation to the next; the last epoch always ends with one.
     clip_norm : global L2 norm that gradients are clipped to; 0: no clipping.
     noise : standard deviation σ of multiplicative noise z ~ N(1, σ²) on each sample's loss.
+    reset_momentum : begin every epoch with an empty momentum buffer, as the official code does.
     recompute_statistics : evaluate with statistics recomputed for it, over at least `RECOMPUTED_SAMPLES` samples of
         the epoch that ends, in place of the running ones.
     precision : "fp32" or "bf16".
@@ -77,6 +78,7 @@ class Training:
     evaluate_every: int = 1
     clip_norm: float = 0.0
     noise: float = 0.0
+    reset_momentum: bool = False
     recompute_statistics: bool = False
     precision: str = "fp32"
     shares: Shares | None = None
@@ -147,7 +149,7 @@ def train(
     while training.update < total and training.status == "running":
         epoch, start = divmod(training.update, per_epoch)
         if start == 0:
-            training.sums.zero_()
+            _begin_epoch(training)
         weights = _noise_weights(training, epoch)
         for images, labels in training.batches.epoch(epoch, start, training.shares.mine):
             apply_settings(training.optimizer, training.regime.at(training.update, per_epoch))
@@ -170,6 +172,20 @@ def train(
                 raise Interrupted(f"stopped after update {training.update:,} of {total:,}")
     if training.status == "running":
         training.status = "finished"
+
+
+def _begin_epoch(training: Training) -> None:
+    """Empty what is summed over an epoch and, where asked for, the momentum buffer.
+
+    The official code sets its optimizer anew at each epoch, replaying all settings of the regime from the first, which
+    names an optimizer: a new one, without state. A buffer of zeros becomes the gradient at the next step, as a buffer
+    that is not there does.
+    """
+    training.sums.zero_()
+    if training.reset_momentum:
+        for state in training.optimizer.state.values():
+            if state.get("momentum_buffer") is not None:
+                state["momentum_buffer"].zero_()
 
 
 def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:

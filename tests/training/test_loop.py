@@ -41,12 +41,17 @@ def training(model: nn.Module, regime: Regime = REGIME, batch_size: int = 6, **o
     return Training(model, optimizer, regime, batches, images_and_labels(10), probe, **options)
 
 
-def plain_loop(model: nn.Module, clip: float) -> list[float]:
-    """The same training written out: default SGD, settings by hand, mean losses of the epochs."""
+def plain_loop(model: nn.Module, clip: float, rebuild: bool = False) -> list[float]:
+    """The same training written out: default SGD, settings by hand, mean losses of the epochs.
+
+    `rebuild` makes a new optimizer over the old one's parameter groups every epoch, as the official code does.
+    """
     batches = Batches(*images_and_labels(), 6, 0, mean=[0.5], std=[0.5])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3, foreach=False)
     means = []
     for epoch in range(4):
+        if rebuild:
+            optimizer = torch.optim.SGD(optimizer.param_groups, foreach=False)
         optimizer.param_groups[0]["lr"] = 0.1 if epoch < 2 else 0.02
         total = 0.0
         for images, labels in batches.epoch(epoch):
@@ -72,6 +77,27 @@ def test_the_loop_equals_one_written_out(clip: float) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert [row[3] for row in run.history] == pytest.approx(losses, rel=1e-4)
     assert run.status == "finished" and run.update == run.total_updates == 16
+
+
+def test_a_momentum_buffer_that_is_reset_is_an_optimizer_that_is_rebuilt_every_epoch() -> None:
+    expected, kept = network(), network()
+    losses = plain_loop(expected, 5.0, rebuild=True)
+    plain_loop(kept, 5.0)
+    run = training(network(), clip_norm=5.0, reset_momentum=True)
+    train(run)
+    for ours, theirs, other in zip(run.model.parameters(), expected.parameters(), kept.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+        assert not torch.allclose(ours, other, rtol=1e-3)
+    assert [row[3] for row in run.history] == pytest.approx(losses, rel=1e-4)
+
+
+def test_without_momentum_there_is_no_buffer_to_reset() -> None:
+    regime = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.0),), epochs=2)
+    runs = [training(network(), regime, reset_momentum=reset) for reset in (True, False)]
+    for run in runs:
+        train(run)
+    for one, other in zip(*(run.model.parameters() for run in runs), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("length", [0.0, 1.0, 4.9999, 4.999999, 5.0, 5.000001, 80.0, math.inf, math.nan])
