@@ -1,6 +1,6 @@
 """From tidy frames to statistics and verdicts."""
 
-from gbnlib.analysis.ablations import ablation_findings, compare_ablations
+from gbnlib.analysis.ablations import ablation_effects, ablation_findings, compare_ablations
 from gbnlib.analysis.judges import VERDICTS
 from gbnlib.analysis.outcomes import (
     accuracies,
@@ -38,6 +38,7 @@ __all__ = [
     "VERDICTS",
     "Interval",
     "Verdict",
+    "ablation_effects",
     "ablation_findings",
     "accuracies",
     "bootstrap",

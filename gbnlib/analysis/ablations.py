@@ -8,16 +8,14 @@ from gbnlib import paper
 from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies
 
-#: Columns of `compare_ablations`.
-COLUMNS = ("method", "changed", "declared", "here", "best", "gain", "over LB", "over LB+LR")
 #: What a method is compared with, as C6 and C7 do.
-_BASES = {"SB": (), "LB": (), "LB+LR": ("LB",), "LB+LR+GBN": ("LB", "LB+LR")}
+_BASES = {"LB+LR": ("LB",), "LB+LR+GBN": ("LB", "LB+LR")}
+#: Ids of runs by network, name of the ablation and method.
+Runs = Mapping[tuple[str, str, str], Sequence[str]]
 
 
-def compare_ablations(
-    declared: pd.DataFrame, changed: pd.DataFrame, runs: Mapping[tuple[str, str, str], Sequence[str]]
-) -> pd.DataFrame:
-    """Final accuracy in % with one choice changed, beside the declared protocol's: a row an ablation and method.
+def ablation_effects(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs) -> pd.DataFrame:
+    """What each ablation changes, in points of final validation accuracy: a row a comparison.
 
     Parameters
     ----------
@@ -26,55 +24,99 @@ def compare_ablations(
 
     Returns
     -------
-    Rows in the order of `runs`, by method; those without finished runs are left out. `gain` is the difference with its
-    Welch interval over seeds. `over LB` and `over LB+LR` are what the method has over these: with the choice changed
-    for both, or the other as declared where `runs` has none of it. An arrow marks an interval that excludes zero.
+    Columns method, changed, on (the protocol that is changed), `over` ("before": the same method without the change; or
+    another method, with the choice changed for both where `runs` has it, else without), estimate, low, high (the Welch
+    interval), n, `text`, and `decided`: whether the difference from zero survives Holm's correction for all comparisons
+    of the same kind, "before" or others. Ablations without finished runs are left out.
     """
-    labels = {ablation.name: ablation.label for network, *_ in runs for ablation in paper.ablations(network)}
     rows = []
     for (network, name, method), ids in runs.items():
-        own = changed[changed.run.isin(ids)] if len(changed) else changed
-        found = accuracies(own, network, method)
-        if not found:
-            continue
-        before = accuracies(declared, network, method)
-        row = {
-            "method": method,
-            "changed": labels[name],
-            "declared": stats.mean(before).estimate,
-            "here": stats.mean(found).estimate,
-            "best": stats.mean(accuracies(own, network, method, "best_error")).estimate,
-            "gain": _over(before, found),
-        }
-        for base in ("LB", "LB+LR"):
-            others = runs.get((network, name, base))
-            history = changed[changed.run.isin(others)] if others else declared
-            row[f"over {base}"] = _over(accuracies(history, network, base), found) if base in _BASES[method] else "–"
-        rows.append(row)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.sort_values("method", key=lambda column: column.map(paper.METHODS.index), kind="stable")
+        ablation = next(each for each in paper.ablations(network) if each.name == name)
+        found = _accuracies_of(changed, ids, method)
+        for base in ("before", *_BASES.get(method, ())) if found else ():
+            same = name if (network, name, base) in runs else ablation.on
+            other = method if base == "before" else base
+            same = ablation.on if base == "before" else same
+            against = _accuracies_of(changed, runs.get((network, same, other), ()), other) if same else None
+            against = accuracies(declared, other) if against is None else against
+            if against:
+                rows.append(_effect(ablation, method, base, found, against))
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    for kind in (table.over == "before", table.over != "before"):
+        table.loc[kind, "decided"] = stats.holm(table.p[kind].tolist(), 1 - paper.confidence())
+    return table.astype({"decided": bool})
 
 
-def _over(base: list[float], found: list[float]) -> str:
-    """What some runs have over others, in points, with an arrow where the interval excludes zero; or a dash."""
-    if not base:
-        return "–"
-    more = stats.difference(found, base, paper.confidence())
-    return more.text(sign=True) + (" ↑" if more.above(0) else " ↓" if more.below(0) else "")
+def _accuracies_of(history: pd.DataFrame, ids: Sequence[str], method: str) -> list[float]:
+    """Final accuracies of some runs of a method."""
+    return accuracies(history[history.run.isin(ids)], method) if len(history) else []
 
 
-def ablation_findings(table: pd.DataFrame) -> list[str]:
-    """What a table of `compare_ablations` says of C6 and C7: by which changes a method is above another one."""
+def _effect(ablation: paper.Ablation, method: str, over: str, found: list[float], against: list[float]) -> dict:
+    """One comparison as a row of `ablation_effects`."""
+    more = stats.difference(found, against, paper.confidence())
+    return {
+        "method": method,
+        "changed": ablation.label,
+        "on": ablation.on or "declared",
+        "over": over,
+        "here": stats.mean(found).estimate,
+        "before": stats.mean(against).estimate if over == "before" else float("nan"),
+        "estimate": more.estimate,
+        "low": more.low,
+        "high": more.high,
+        "n": len(found),
+        "text": more.text(sign=True),
+        "p": stats.welch_p(found, against),
+        "decided": False,
+    }
+
+
+def compare_ablations(effects: pd.DataFrame) -> pd.DataFrame:
+    """`ablation_effects` laid out for reading, a row an ablation and method; an arrow marks what is decided."""
+    rows = []
+    for (on, label, method), part in effects.groupby(["on", "changed", "method"], sort=False) if len(effects) else ():
+        told = {row.over: row.text + _arrow(row) for row in part.itertuples()}
+        before = part[part.over == "before"]
+        row = {"method": method, "protocol": on, "changed": label}
+        row["before"] = before.before.iloc[0] if len(before) else float("nan")
+        row |= {"here": part.here.iloc[0], "gain": told.get("before", "–")}
+        rows.append(row | {f"over {base}": told.get(base, "–") for base in ("LB", "LB+LR")})
+    table = pd.DataFrame(rows)
+    return table if table.empty else table.sort_values("method", key=_position, kind="stable")
+
+
+def _position(methods: pd.Series) -> pd.Series:
+    """The places of methods in Table 1."""
+    return methods.map(paper.METHODS.index)
+
+
+def _arrow(row: tuple) -> str:
+    """The direction of a comparison that is decided."""
+    if not row.decided:
+        return ""
+    return " ↑" if row.estimate > 0 else " ↓"
+
+
+def ablation_findings(effects: pd.DataFrame) -> list[str]:
+    """What the ablations say of C6 and C7: by which changes a method is above another one, in words."""
     lines = []
     for method, base, claim in (("LB+LR", "LB", "C6"), ("LB+LR+GBN", "LB+LR", "C7"), ("LB+LR+GBN", "LB", "both")):
-        rows = table[(table.method == method) & (table[f"over {base}"] != "–")]
-        marks = rows[f"over {base}"].str[-1]
-        changes = {
-            "above": rows.changed[marks == "↑"],
-            "below": rows.changed[marks == "↓"],
-            "not decided": rows.changed[~marks.isin(["↑", "↓"])],
+        rows = effects[(effects.method == method) & (effects.over == base)] if len(effects) else effects
+        if rows.empty:
+            continue
+        kinds = {
+            "above": rows[rows.decided & (rows.estimate > 0)],
+            "below": rows[rows.decided & (rows.estimate < 0)],
+            "not decided": rows[~rows.decided],
         }
-        told = [f"{words} with {', '.join(labels)}" for words, labels in changes.items() if len(labels)]
-        if told:
-            lines.append(f"{method} over {base} ({claim}): {'; '.join(told)}.")
+        told = [f"{words} with {', '.join(_named(part))}" for words, part in kinds.items() if len(part)]
+        lines.append(f"{method} over {base} ({claim}): {'; '.join(told)}.")
     return lines
+
+
+def _named(rows: pd.DataFrame) -> list[str]:
+    """The changes of some rows, with the protocol that they are changes of."""
+    return [row.changed if row.on == "declared" else f"{row.changed} (today's protocol)" for row in rows.itertuples()]

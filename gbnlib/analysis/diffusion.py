@@ -18,9 +18,12 @@ from gbnlib.analysis import stats
 QUANTITIES = {"first": "first tensor", "weights": "all weights", "all": "all parameters"}
 #: The methods of Figure 2: one rate for all, and √ rate with ghost batch normalization.
 PANELS = {"before": ("SB", "LB"), "after": ("SB", "LB+LR+GBN")}
-#: Share of the phase, and number of points, that a fit leaves out at the beginning, and needs.
-SKIPPED_SHARE = 0.03
-FEWEST_POINTS = 5
+#: Share of the phase that a fit leaves out at its beginning, shares that are compared, and points that a fit needs.
+SKIPPED_SHARE = 0.1
+CUTS = (0.03, 0.1, 0.2)
+FEWEST_POINTS = 4
+#: The batches of the paper's Figure 2, 64 to 2048, over its small batch.
+PAPER_RATIOS = (0.5, 16.0)
 
 
 def high_rate_curves(history: pd.DataFrame, distance: pd.DataFrame) -> pd.DataFrame:
@@ -49,71 +52,67 @@ def _interpolated(curve: pd.DataFrame, update: int, which: str) -> float:
 
 @dataclass(frozen=True)
 class Law:
-    """A law with two parameters: a linear one and an offset, or a linear one and a positive shape.
+    """A law a + b f(t; shape), with an offset a that takes up what happens before the fitted range.
 
-    `columns` gives the terms to add up, (n, terms), for updates (n,) and a shape; `bounds` say where to seek the shape.
+    `term` gives f for updates (n,) and a shape; `bounds` say where to seek the shape, for a range of updates.
     """
 
     formula: str
-    columns: Callable[[np.ndarray, float], np.ndarray]
+    term: Callable[[np.ndarray, float], np.ndarray]
     bounds: Callable[[np.ndarray], tuple[float, float]] | None = None
 
 
+def _box_cox(t: np.ndarray, exponent: float) -> np.ndarray:
+    """(t^λ − 1) / λ, which goes to log t for λ → 0."""
+    return np.log(t) if abs(exponent) < 1e-6 else np.expm1(exponent * np.log(t)) / exponent
+
+
 LAWS = {
-    "logarithm": Law("a + b log t", lambda t, _: np.stack([np.ones_like(t), np.log(t)], axis=1)),
-    "power": Law("A t^p", lambda t, p: t[:, None] ** p, lambda t: (0.01, 2.0)),
+    "logarithm": Law("a + b log t", lambda t, _: np.log(t)),
+    "quarter power": Law("a + b t^¼", lambda t, _: t**0.25),
     "saturation": Law(
-        "A (1 − exp(−c t))", lambda t, c: -np.expm1(-c * t[:, None]), lambda t: (0.01 / t.max(), 10 / t.min())
+        "a + b (1 − exp(−c t))", lambda t, c: -np.expm1(-c * t), lambda t: (0.01 / t.max(), 10 / t.min())
     ),
 }
+#: The family that holds the logarithm, λ = 0, and all powers.
+BOX_COX = Law("a + b (t^λ − 1) / λ", _box_cox, lambda t: (-2.0, 2.0))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted law: its parameters in the order of the formula, Akaike's criterion, and the share explained."""
+    """A fitted law a + b f(t; shape), and the share of the variance that it explains."""
 
-    law: str
-    parameters: tuple[float, float]
-    aic: float
+    law: Law
+    a: float
+    b: float
+    shape: float
     r2: float
 
     def __call__(self, updates: np.ndarray) -> np.ndarray:
         """The law at some updates, (n,)."""
-        first, second = self.parameters
-        law, updates = LAWS[self.law], np.asarray(updates, dtype=float)
-        if law.bounds is None:
-            return law.columns(updates, 0.0) @ np.array([first, second])
-        return first * law.columns(updates, second)[:, 0]
+        return self.a + self.b * self.law.term(np.asarray(updates, dtype=float), self.shape)
 
 
-def fit(law: str, updates: np.ndarray, distance: np.ndarray) -> Fit:
-    """Fit one of `LAWS` by least squares.
-
-    The AIC is n log(RSS / n) + 6, with two parameters and the variance; since all laws have as many, their order is
-    that of the residuals. Neighbouring points share their past, so that it ranks the laws and gives no probability.
-    """
-    t, d = np.asarray(updates, dtype=float), np.asarray(distance, dtype=float)
-    shape = _best_shape(LAWS[law], t, d)
-    linear, rss = _solve(LAWS[law], t, d, shape)
-    parameters = tuple(float(value) for value in (*linear, shape)[:2])
-    rss = max(rss, np.finfo(float).tiny)
-    return Fit(law, parameters, float(len(t) * np.log(rss / len(t)) + 6), float(1 - rss / ((d - d.mean()) ** 2).sum()))
+def fit(law: Law, inside: pd.DataFrame, which: str) -> Fit:
+    """Fit a law to some rows of a curve by least squares."""
+    t, d = inside["update"].to_numpy(dtype=float), inside[which].to_numpy(dtype=float)
+    shape = _best_shape(law, t, d)
+    (a, b), rss = _solve(law, t, d, shape)
+    return Fit(law, float(a), float(b), shape, float(1 - rss / ((d - d.mean()) ** 2).sum()))
 
 
 def _solve(law: Law, t: np.ndarray, d: np.ndarray, shape: float) -> tuple[np.ndarray, float]:
-    """Best linear parameters for a shape, and their sum of squared residuals."""
-    columns = law.columns(t, shape)
+    """Best offset and factor for a shape, and their sum of squared residuals."""
+    columns = np.stack([np.ones_like(t), law.term(t, shape)], axis=1)
     linear = np.linalg.lstsq(columns, d, rcond=None)[0]
     return linear, float(((d - columns @ linear) ** 2).sum())
 
 
 def _best_shape(law: Law, t: np.ndarray, d: np.ndarray) -> float:
-    """The shape with the smallest residuals, sought on a logarithmic axis."""
+    """The shape with the smallest residuals."""
     if law.bounds is None:
         return 0.0
-    bounds = np.log(law.bounds(t))
-    found = optimize.minimize_scalar(lambda x: _solve(law, t, d, np.exp(x))[1], bounds=bounds, method="bounded")
-    return float(np.exp(found.x))
+    return float(optimize.minimize_scalar(lambda x: _solve(law, t, d, x)[1], bounds=law.bounds(t), method="bounded").x)
 
 
 def fit_laws(curve: pd.DataFrame, which: str, last: int = 0) -> dict[str, Fit]:
@@ -124,57 +123,91 @@ def fit_laws(curve: pd.DataFrame, which: str, last: int = 0) -> dict[str, Fit]:
     if not long_enough(curve, last):
         return {}
     inside = fitted_range(curve, last)
-    return {law: fit(law, inside["update"].to_numpy(), inside[which].to_numpy()) for law in LAWS}
+    return {name: fit(law, inside, which) for name, law in LAWS.items()}
 
 
-def fitted_range(curve: pd.DataFrame, last: int = 0) -> pd.DataFrame:
+def fitted_range(curve: pd.DataFrame, last: int = 0, skipped: float = SKIPPED_SHARE) -> pd.DataFrame:
     """The rows of a curve that are fitted."""
     end = last or curve.end.max()
-    return curve[(curve["update"] >= SKIPPED_SHARE * end) & (curve["update"] <= end)]
+    return curve[(curve["update"] >= skipped * end) & (curve["update"] <= end)]
 
 
 def long_enough(curve: pd.DataFrame, last: int = 0) -> bool:
-    """Whether a curve has the points that a fit needs."""
-    return len(fitted_range(curve, last)) >= FEWEST_POINTS
+    """Whether a curve has the points that a fit needs, in each half of its range."""
+    return min(len(half) for half in _halves(fitted_range(curve, last))) >= FEWEST_POINTS
 
 
-def logarithm_lead(curve: pd.DataFrame, which: str, last: int = 0) -> float:
-    """AIC of the better rival minus that of the logarithm: positive where the logarithm wins. NaN for few points."""
-    fits = fit_laws(curve, which, last)
-    return min(fits[law].aic for law in ("power", "saturation")) - fits["logarithm"].aic if fits else float("nan")
+def _halves(inside: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The first and the later half of some rows on the logarithmic axis of updates."""
+    updates = inside["update"]
+    middle = np.sqrt(updates.min() * updates.max()) if len(inside) else 0
+    return inside[updates <= middle], inside[updates > middle]
+
+
+def exponent(curve: pd.DataFrame, which: str, skipped: float = SKIPPED_SHARE) -> float:
+    """λ of a + b (t^λ − 1) / λ, without a share of the phase at its beginning: 0 is the logarithm, NaN few points."""
+    inside = fitted_range(curve, skipped=skipped)
+    if len(inside) < FEWEST_POINTS:
+        return float("nan")
+    return fit(BOX_COX, inside, which).shape
+
+
+def prediction_error(curve: pd.DataFrame, which: str, law: str) -> float:
+    """Root mean square error of a law over the later half of the range, fitted to the first; NaN for few points."""
+    if not long_enough(curve):
+        return float("nan")
+    first, later = _halves(fitted_range(curve))
+    fitted = fit(LAWS[law], first, which)
+    return float(np.sqrt(np.mean((later[which] - fitted(later["update"].to_numpy())) ** 2)))
+
+
+def rivals_error(curve: pd.DataFrame, which: str) -> float:
+    """The better rival's prediction error over that of the logarithm: above 1 where the logarithm predicts best."""
+    rivals = min(prediction_error(curve, which, law) for law in LAWS if law != "logarithm")
+    return rivals / prediction_error(curve, which, "logarithm")
 
 
 def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFrame:
-    """The fits at one rate, one row a batch size: means over seeds, and how far the logarithm leads.
+    """The fits at one rate, one row a batch size: means over seeds, and what each law leaves unexplained.
 
-    Seeds with too few points are left out. Beside A of the saturation stands ‖w₀‖, the norm of the same weights at the
-    start.
+    Seeds with too few points are left out. `b` is the gain per e-fold of updates by the logarithm, `λ` the
+    exponent that would be 0 for it.
     """
-    rows = []
+    table = []
     for batch_size, runs in panel(curves, "before").groupby("batch_size"):
         each = [curve for _, curve in runs.groupby("seed") if long_enough(curve, last)]
         if each:
+            ranges = [fitted_range(curve, last) for curve in each]
             fits = [fit_laws(curve, which, last) for curve in each]
-            inside = fitted_range(each[0], last)["update"]
-            means = _means(fits, np.mean([_initial_norm(curve, which) for curve in each]))
-            rows.append({"batch size": batch_size, "updates": f"{inside.min()}–{inside.max()}", **means})
-            leads = [logarithm_lead(curve, which, last) for curve in each]
-            rows[-1]["lead of the logarithm"] = stats.mean(leads, paper.confidence()).text(digits=1, sign=True)
+            inside = ranges[0]["update"]
+            exponents = stats.mean([fit(BOX_COX, rows, which).shape for rows in ranges], paper.confidence())
+            left = {f"left by {law}, %": 100 * np.mean([1 - found[law].r2 for found in fits]) for law in LAWS}
+            row = {"batch size": batch_size, "updates": f"{inside.min()}–{inside.max()}"}
+            row["b"] = np.mean([found["logarithm"].b for found in fits])
+            table.append(row | {"λ": exponents.text(sign=True), **left})
+    return pd.DataFrame(table)
+
+
+def compare_cuts(curves: pd.DataFrame) -> pd.DataFrame:
+    """λ at the small batch by the share of the phase that is left out at its beginning: a row a share."""
+    small = [curve for _, curve in curves[curves.method == "SB"].groupby("seed")] if len(curves) else []
+    rows = []
+    for skipped in CUTS if small else ():
+        found = {
+            f"λ, {QUANTITIES[which]}": stats.mean(
+                [value for curve in small if not np.isnan(value := exponent(curve, which, skipped))], paper.confidence()
+            ).text(sign=True)
+            for which in ("weights", "first")
+        }
+        rows.append({"left out, %": f"{100 * skipped:.0f}", **found})
     return pd.DataFrame(rows)
 
 
-def _initial_norm(curve: pd.DataFrame, which: str) -> float:
-    """‖w₀‖ of the run of a curve."""
+def relative_to_start(curve: pd.DataFrame, which: str) -> float:
+    """Distance at the end of the phase over ‖w₀‖, the norm of the same weights at the start."""
     row = curve.iloc[0]
-    return experiments.initial_norms(row.network, row.dataset, int(row.seed), row.initialisation)[which]
-
-
-def _means(fits: list[dict[str, Fit]], initial_norm: float) -> dict[str, float]:
-    """Means over seeds: parameters that matter, beside the initial norm, and the share that each law leaves."""
-    named = {"b": ("logarithm", 1), "p": ("power", 1), "A": ("saturation", 0)}
-    means = {name: np.mean([found[law].parameters[i] for found in fits]) for name, (law, i) in named.items()}
-    means["‖w₀‖"] = initial_norm
-    return means | {f"unexplained by {law}, %": 100 * np.mean([1 - found[law].r2 for found in fits]) for law in LAWS}
+    start = experiments.initial_norms(row.network, row.dataset, int(row.seed), row.initialisation)[which]
+    return _interpolated(curve, int(curve.end.iloc[0]), which) / start
 
 
 def panel(curves: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -189,6 +222,13 @@ def comparable(curves: pd.DataFrame) -> pd.DataFrame:
     """
     sizes = set.intersection(*(set(panel(curves, name).batch_size) for name in PANELS))
     return curves[curves.batch_size.isin(sizes)] if len(sizes) > 1 else curves
+
+
+def of_the_papers_range(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves of the batch sizes that lie as far from the small batch as those of the paper's figure."""
+    small = curves[curves.method == "SB"].batch_size
+    ratio = curves.batch_size / small.iloc[0] if len(small) else curves.batch_size * float("nan")
+    return curves[ratio.between(*PAPER_RATIOS)]
 
 
 def shared_update(curves: pd.DataFrame) -> int:
@@ -219,6 +259,12 @@ def spreads(curves: pd.DataFrame, which: str) -> pd.DataFrame:
             found = 100 * spread(panel(curves, name), which, update)
             parts.append(pd.DataFrame({"panel": name, "update": update, "seed": found.index, "spread": found.values}))
     return pd.concat(parts, ignore_index=True)
+
+
+def mean_spread(curves: pd.DataFrame, which: str, last: int) -> pd.Series:
+    """The spread over batch sizes by seed, averaged over the recorded updates up to `last`, without the beginning."""
+    updates = curves["update"][curves["update"].between(SKIPPED_SHARE * last, last)].unique()
+    return pd.concat([spread(curves, which, update) for update in updates], axis=1).mean(axis=1)
 
 
 def compare_ends(curves: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Judges of the claims on the distance of the weights: C2, C3 and C4, from curves of the high-rate phase."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,18 +15,18 @@ from gbnlib.analysis.judges import (
     PARTLY,
     REPRODUCED,
     Decision,
+    Judge,
     by_signs,
-    detectable,
 )
 
 #: Whose distance is judged: both for "reproduced", one for "partly reproduced".
 JUDGED = ("weights", "first")
 
 
-def _for_each_quantity(decide: Callable[[pd.DataFrame, str], Decision]) -> Callable[[pd.DataFrame, str], Decision]:
+def _for_each_quantity(decide: Callable[[pd.DataFrame, str], Decision]) -> Judge:
     """The judge that asks the same of all weights and of the first tensor."""
 
-    def judge(curves: pd.DataFrame, network: str) -> Decision:
+    def judge(curves: pd.DataFrame, row: pd.DataFrame) -> Decision:
         found = {which: decide(curves, which) for which in JUDGED}
         decisions = {decision for decision, _, _ in found.values()}
         told = [
@@ -45,60 +46,63 @@ def _combined(decisions: set[str]) -> str:
 
 
 def _judge_law(curves: pd.DataFrame, which: str) -> Decision:
-    """C2: by how much the logarithm's AIC is below that of the better rival, at the small batch."""
-    small = curves[curves.method == "SB"].groupby("seed")
-    each = [curve for _, curve in small if diffusion.long_enough(curve)]
+    """C2: the exponent that is 0 for a logarithm, and which law predicts the later updates, at the small batch."""
+    each = [curve for _, curve in curves[curves.method == "SB"].groupby("seed") if diffusion.long_enough(curve)]
     if not each:
-        return NOT_TESTED, f"no small-batch run with {diffusion.FEWEST_POINTS} points in its high-rate phase", 0
-    slopes = [diffusion.fit_laws(curve, which)["logarithm"].parameters[1] for curve in each]
-    lead = stats.mean([diffusion.logarithm_lead(curve, which) for curve in each], paper.confidence())
+        return NOT_TESTED, f"no small-batch run with {2 * diffusion.FEWEST_POINTS} points in its high-rate phase", 0
+    margin = paper.claims()["C2"].margin
+    exponents = stats.mean([diffusion.exponent(curve, which) for curve in each], paper.confidence())
+    ratio = stats.mean([diffusion.rivals_error(curve, which) for curve in each], paper.confidence())
+    slope = np.mean([diffusion.fit_laws(curve, which)["logarithm"].b for curve in each])
     evidence = (
-        f"AIC of the better rival − AIC of a + b log t: {lead.text(digits=1, sign=True)}, b = {np.mean(slopes):.2f}"
+        f"exponent λ {exponents.text(sign=True)}, where 0 ± {margin} counts as a logarithm; prediction error of the "
+        f"better rival over the logarithm's {ratio.text()}; b = {slope:.2f}"
     )
-    return by_signs([lead.above(0)], [lead.below(0)]), evidence, len(each)
+    within = exponents.above(-margin) and exponents.below(margin)
+    outside = exponents.above(margin) or exponents.below(-margin)
+    decision = by_signs([within, ratio.above(1)], [outside and ratio.below(1)])
+    return decision, evidence, len(each)
 
 
 def _judge_reach(curves: pd.DataFrame, which: str) -> Decision:
-    """C3: slope of the end distance against log2(batch), and largest minus smallest batch, at one rate."""
-    ends = diffusion.distances_at(diffusion.panel(curves, "before"), which)
+    """C3: largest minus smallest batch at one rate, at the ends of their phases and at equal updates."""
+    runs = diffusion.panel(curves, "before")
+    ends = diffusion.distances_at(runs, which)
     if ends.shape[1] < 2:
         return NOT_TESTED, "fewer than two batch sizes are finished", 0
-    long = ends.stack()
-    trend = stats.slope(np.log2(long.index.get_level_values(1)), long.tolist(), paper.confidence())
-    smallest, largest = (ends[size].dropna().tolist() for size in (ends.columns.min(), ends.columns.max()))
-    change = stats.difference(largest, smallest, paper.confidence())
-    evidence = f"per doubling of the batch {trend.text(sign=True)}, largest minus smallest {change.text(sign=True)}"
-    decision = by_signs([trend.below(0), change.below(0)], [trend.above(0), change.above(0)])
-    if decision == INCONCLUSIVE:
-        evidence += detectable(largest, smallest, unit="")
-    return decision, evidence, int(ends.count().min())
+    last = diffusion.shared_update(runs)
+    at_end, at_equal = (_largest_minus_smallest(table) for table in (ends, diffusion.distances_at(runs, which, last)))
+    evidence = (
+        f"largest minus smallest batch, at the ends {at_end.text(sign=True)}, at update {last:,} "
+        f"{at_equal.text(sign=True)}"
+    )
+    n = int(ends.count().min())
+    if at_end.above(0) or math.isnan(at_end.low):
+        return (NOT if at_end.above(0) else INCONCLUSIVE), evidence, n
+    return by_signs([at_end.below(0), at_equal.below(0)], []), evidence, n
+
+
+def _largest_minus_smallest(table: pd.DataFrame) -> stats.Interval:
+    """The distance of the largest batch minus that of the smallest, from a table with a column a batch size."""
+    largest, smallest = (table[size].dropna().tolist() for size in (table.columns.max(), table.columns.min()))
+    return stats.difference(largest, smallest, paper.confidence())
 
 
 def _judge_collapse(curves: pd.DataFrame, which: str) -> Decision:
-    """C4: the spread over batch sizes after √ rate and ghost batch normalization over that before.
-
-    The evidence adds what is left without the batch that stands farthest apart.
-    """
+    """C4: the mean spread over batch sizes after √ rate and ghost batch normalization over that before."""
+    curves = diffusion.of_the_papers_range(curves)
     if curves.groupby("method").ngroups < 3:
         return NOT_TESTED, "not all methods are finished", 0
     curves = diffusion.comparable(curves)
     last = diffusion.shared_update(curves)
-    ratio, told = _collapse(curves, which, last)
-    sizes = curves.batch_size.unique()
-    evidence = f"spread of {len(sizes)} batch sizes at update {last:,}: {told}"
-    if len(sizes) > 2:
-        after = diffusion.panel(curves, "after")
-        left = {size: diffusion.spread(after[after.batch_size != size], which, last).mean() for size in sizes}
-        apart = min(left, key=left.__getitem__)
-        evidence += f" (without batch {apart}: {_collapse(curves[curves.batch_size != apart], which, last)[1]})"
-    return _halved(ratio), evidence, ratio.n[0]
-
-
-def _collapse(curves: pd.DataFrame, which: str, update: int) -> tuple[stats.Interval, str]:
-    """The spread after over that before, over seeds, and both in words."""
-    before, after = (diffusion.spread(diffusion.panel(curves, name), which, update) for name in diffusion.PANELS)
+    before, after = (diffusion.mean_spread(diffusion.panel(curves, name), which, last) for name in diffusion.PANELS)
     ratio = stats.mean((after / before).dropna(), paper.confidence())
-    return ratio, f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, ratio {ratio.text()}"
+    sizes = sorted(curves.batch_size.unique())
+    evidence = (
+        f"mean spread of {len(sizes)} batch sizes, {sizes[0]} to {sizes[-1]}, over the updates up to {last:,}: "
+        f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, ratio {ratio.text()}"
+    )
+    return _halved(ratio), evidence, ratio.n[0]
 
 
 def _halved(ratio: stats.Interval) -> str:
@@ -110,7 +114,7 @@ def _halved(ratio: stats.Interval) -> str:
     return NOT if ratio.above(1) else INCONCLUSIVE
 
 
-#: The judge of each claim, from the frame of `diffusion.high_rate_curves` and the network to a decision.
+#: The judge of each claim, from the frame of `diffusion.high_rate_curves`.
 JUDGES = {
     "C2": _for_each_quantity(_judge_law),
     "C3": _for_each_quantity(_judge_reach),

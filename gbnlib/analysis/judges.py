@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from gbnlib import paper
+from gbnlib import data, paper
 from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies, outcomes
 from gbnlib.analysis.stats import Interval
@@ -16,64 +16,98 @@ REPRODUCED, PARTLY, NOT, INCONCLUSIVE, NOT_TESTED = VERDICTS
 
 #: A verdict, the evidence in words, and the number of seeds it rests on.
 Decision = tuple[str, str, int]
+#: From the frame of an item, and the history of SB and LB in the same row of the tables, to a decision.
+Judge = Callable[[pd.DataFrame, pd.DataFrame], Decision]
 
 
-def _judge_trend(history: pd.DataFrame, network: str) -> Decision:
-    """C1: slope of error against log2(batch), and largest minus smallest batch."""
-    table = outcomes(history).dropna(subset="final_error")
-    sizes = sorted(table.batch_size.unique())
-    if len(sizes) < 2:
+def _judge_trend(history: pd.DataFrame, row: pd.DataFrame) -> Decision:
+    """C1: largest minus smallest batch, and whether the error rises from size to size."""
+    table = outcomes(history).pivot_table(index="seed", columns="batch_size", values="final_error")
+    if table.shape[1] < 2:
         return NOT_TESTED, "fewer than two batch sizes are finished", 0
-    errors = {size: table[table.batch_size == size].final_error.tolist() for size in sizes}
-    trend = stats.slope(np.log2(table.batch_size).tolist(), table.final_error.tolist(), paper.confidence())
-    ends = stats.difference(errors[sizes[-1]], errors[sizes[0]], paper.confidence())
+    largest, smallest = (table[size].dropna().tolist() for size in (table.columns[-1], table.columns[0]))
+    ends = stats.difference(largest, smallest, paper.confidence())
+    shared = table.dropna().to_numpy()
+    rising = stats.page_trend_p(shared) if min(shared.shape) > 1 and shared.shape[1] > 2 else math.nan
     evidence = (
-        f"error per doubling of the batch: {trend.text('points', sign=True)}; error at {sizes[-1]} minus error at "
-        f"{sizes[0]}: {ends.text('points', sign=True)}; means from {sizes[0]} to {sizes[-1]}: "
-        + ", ".join(f"{np.mean(errors[size]):.2f}" for size in sizes)
+        f"error at {table.columns[-1]} minus error at {table.columns[0]}: {ends.text('points', sign=True)}; "
+        f"trend over sizes: p = {rising:.1g} (Page, one-sided); means from {table.columns[0]} to {table.columns[-1]}: "
+        + ", ".join(f"{mean:.2f}" for mean in table.mean())
     )
-    decision = by_signs([trend.above(0), ends.above(0)], [trend.below(0), ends.below(0)])
+    trend = rising < (1 - paper.confidence()) / 2
+    decision = by_signs([ends.above(0), trend], [ends.below(0)])
     if decision == INCONCLUSIVE:
-        evidence += detectable(errors[sizes[-1]], errors[sizes[0]])
-    return decision, evidence, min(len(values) for values in errors.values())
+        evidence += detectable(largest, smallest)
+    return decision, evidence, int(table.count().min())
 
 
-def _judge_gain(better: str, worse: str, threshold: float = 0.0) -> Callable[[pd.DataFrame, str], Decision]:
-    """The judge of a claim that one method is more than `threshold` points better than another, given a gap."""
+def _judge_gain(better: str, worse: str, margin: float = 0.0) -> Judge:
+    """The judge of a claim that one method is better than another by more than minus a share of the gap."""
 
-    def decide(history: pd.DataFrame, network: str) -> Decision:
-        needed = {method: accuracies(history, network, method) for method in ("SB", "LB", better, worse)}
-        lacking = [method for method, values in needed.items() if not values]
-        if lacking:
+    def decide(history: pd.DataFrame, row: pd.DataFrame) -> Decision:
+        needed = {method: accuracies(history, method) for method in ("SB", "LB", better, worse)}
+        if lacking := [method for method, values in needed.items() if not values]:
             return NOT_TESTED, f"no finished runs of {', '.join(lacking)}", 0
-        gap = stats.difference(needed["SB"], needed["LB"], paper.confidence())
+        gap = gap_of(history)
         gain = stats.difference(needed[better], needed[worse], paper.confidence())
-        evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
-        decision = _against(gain, threshold) if gap.above(0) else INCONCLUSIVE
-        if not gap.above(0):
-            evidence += "; the gap is not shown to be above zero, which the criterion asks for first"
-        elif decision == INCONCLUSIVE:
+        evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {told_gap(gap)}"
+        decision = _against(gain, -margin * gap.estimate) if gap.above(0) else INCONCLUSIVE
+        if gap.above(0) and decision == INCONCLUSIVE:
             evidence += detectable(needed[better], needed[worse])
-        return decision, evidence, min(len(values) for values in needed.values())
+            evidence += _too_small(history.network.iloc[0], better, worse, needed)
+        return decision, f"{evidence}; {_test_images(history)}", min(len(values) for values in needed.values())
 
     return decide
 
 
-def _judge_equivalence(first: str, second: str, margin: float) -> Callable[[pd.DataFrame, str], Decision]:
-    """The judge of a claim that two methods differ by less than a margin."""
+def gap_of(history: pd.DataFrame) -> Interval:
+    """SB − LB, in points of final validation accuracy."""
+    return stats.difference(accuracies(history, "SB"), accuracies(history, "LB"), paper.confidence())
 
-    def decide(history: pd.DataFrame, network: str) -> Decision:
-        values = {method: accuracies(history, network, method) for method in (first, second)}
-        lacking = [method for method, found in values.items() if not found]
-        if lacking:
+
+def told_gap(gap: Interval) -> str:
+    """The gap in words, and what follows where there is none."""
+    shown = "" if gap.above(0) else ", not shown to be above zero, which the criterion asks for first"
+    return f"gap SB − LB: {gap.text('points', sign=True)}{shown}"
+
+
+def _too_small(network: str, better: str, worse: str, found: dict[str, list[float]]) -> str:
+    """The words on a published difference that as many seeds as here cannot tell from zero."""
+    rows = [row for row in paper.published("table1")["rows"] if row["network"] == network]
+    if not rows or min(len(found[better]), len(found[worse])) < 2:
+        return ""
+    published = dict(zip(paper.METHODS, rows[0]["accuracy"], strict=True))
+    true = published[better] - published[worse]
+    needed = stats.seeds_needed(found[better], found[worse], true, paper.confidence()) if true > 0 else 0
+    if needed <= 4 * len(found[better]):
+        return ""
+    return f"; not testable on this row: the paper's {true:+.2f} points would take about {needed} seeds a method"
+
+
+def _test_images(history: pd.DataFrame) -> str:
+    """The standard error that the choice of test images alone gives an accuracy of the small batch, in words."""
+    small = accuracies(history, "SB")
+    images = data.card(history.dataset.iloc[0]).validation
+    share = np.mean(small) / 100
+    return f"standard error of {images:,} test images: {100 * math.sqrt(share * (1 - share) / images):.2f} points"
+
+
+def _judge_equivalence(first: str, second: str, share: float) -> Judge:
+    """The judge of a claim that two methods differ by less than a share of the gap."""
+
+    def decide(history: pd.DataFrame, row: pd.DataFrame) -> Decision:
+        values = {method: accuracies(history, method) for method in (first, second, "SB", "LB")}
+        if lacking := [method for method, found in values.items() if not found]:
             return NOT_TESTED, f"no finished runs of {', '.join(lacking)}", 0
-        interval = stats.difference(*values.values(), paper.confidence())
-        evidence = f"{first} − {second}: {interval.text('points', sign=True)}"
-        if interval.above(-margin) and interval.below(margin):
+        gap = gap_of(history)
+        interval = stats.difference(values[first], values[second], paper.confidence())
+        evidence = f"{first} − {second}: {interval.text('points', sign=True)}; {told_gap(gap)}"
+        margin = share * gap.estimate
+        if gap.above(0) and interval.above(-margin) and interval.below(margin):
             return REPRODUCED, evidence, min(interval.n)
-        if interval.above(margin) or interval.below(-margin):
+        if gap.above(0) and (interval.above(margin) or interval.below(-margin)):
             return NOT, evidence, min(interval.n)
-        return INCONCLUSIVE, evidence + detectable(*values.values()), min(interval.n)
+        return INCONCLUSIVE, evidence + detectable(values[first], values[second]), min(interval.n)
 
     return decide
 
@@ -100,11 +134,11 @@ def detectable(first: list[float], second: list[float], unit: str = " points") -
     return "" if math.isnan(size) else f"; smallest detectable difference: {size:.2f}{unit}"
 
 
-#: The judge of each claim that runs decide: from their history and the network to a decision.
-JUDGES: dict[str, Callable[[pd.DataFrame, str], Decision]] = {
+#: The judge of each claim that runs decide by their errors.
+JUDGES: dict[str, Judge] = {
     "C1": _judge_trend,
     "C6": _judge_gain("LB+LR", "LB"),
     "C7": _judge_gain("LB+LR+GBN", "LB+LR"),
-    "C8": _judge_gain("LB+LR+GBN+RA", "SB", -paper.claims()["C8"].margin),
+    "C8": _judge_gain("LB+LR+GBN+RA", "SB", paper.claims()["C8"].margin),
     "C10": _judge_equivalence("LB+noise", "LB+LR", paper.claims()["C10"].margin),
 }

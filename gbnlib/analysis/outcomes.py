@@ -11,21 +11,34 @@ _KEYS = ["run", "network", "dataset", "method", "batch_size", "seed", "status"]
 def outcomes(history: pd.DataFrame) -> pd.DataFrame:
     """One row a run: `final_error` at the last look and `best_error` over all looks, in %.
 
-    A diverged run keeps NaN, so that it can be neither missed nor averaged into a mean.
+    A diverged run has the error of guessing, so that a method that fails cannot gain by it.
     """
     if history.empty:
         return pd.DataFrame(columns=[*_KEYS, "final_error", "best_error"])
     runs = history.groupby(_KEYS, sort=False)["validation_error"]
     table = runs.agg(final_error=lambda errors: errors.iloc[-1], best_error="min").reset_index()
-    table.loc[table.status == "diverged", ["final_error", "best_error"]] = float("nan")
+    diverged = table.status == "diverged"
+    guessed = table.dataset[diverged].map(lambda dataset: 100 - 100 / data.card(dataset).classes)
+    for column in ("final_error", "best_error"):
+        table[column] = table[column].mask(diverged, guessed)
     return table
 
 
-def accuracies(history: pd.DataFrame, network: str, method: str, which: str = "final_error") -> list[float]:
-    """Accuracies in % of the runs of a method that did not diverge, in the order of their seeds."""
+def count_diverged(history: pd.DataFrame) -> str:
+    """The words on runs that diverged, by method; empty where none did."""
     table = outcomes(history)
-    chosen = table[(table.network == network) & (table.method == method)].sort_values("seed")
-    return (100 - chosen[which].dropna()).tolist()
+    counts = table.groupby("method", sort=False).status.agg(lambda states: (states == "diverged").sum())
+    told = [
+        f"{count} of {(table.method == method).sum()} runs of {method}" for method, count in counts.items() if count
+    ]
+    return f"diverged, and counted with the accuracy of guessing: {', '.join(told)}" if told else ""
+
+
+def accuracies(history: pd.DataFrame, method: str, which: str = "final_error") -> list[float]:
+    """Accuracies in % of the runs of a method, in the order of their seeds; see `outcomes` for diverged ones."""
+    table = outcomes(history)
+    chosen = table[table.method == method].sort_values("seed")
+    return (100 - chosen[which]).tolist()
 
 
 def compare_with_paper(history: pd.DataFrame, table: str = "table1") -> pd.DataFrame:
@@ -55,7 +68,7 @@ def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: flo
     """One row of `compare_with_paper`."""
     runs = outcomes(history)
     runs = runs[runs.method == method]
-    final = stats.mean(100 - runs.final_error.dropna(), paper.confidence())
+    final = stats.mean(100 - runs.final_error, paper.confidence())
     return {
         "network": published["label"],
         "method": method,
@@ -66,7 +79,7 @@ def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: flo
         "low": final.low,
         "high": final.high,
         "n": final.n[0],
-        "best": stats.mean(100 - runs.best_error.dropna()).estimate,
+        "best": stats.mean(100 - runs.best_error).estimate,
         "difference": final.estimate - accuracy,
         "diverged": int((runs.status == "diverged").sum()),
     }
@@ -114,9 +127,9 @@ def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for batch_size in sorted({*theirs, *runs.batch_size}):
         chosen = runs[runs.batch_size == batch_size]
-        final = stats.mean(chosen.final_error.dropna(), paper.confidence())
+        final = stats.mean(chosen.final_error, paper.confidence())
         row = {"batch size": batch_size, f"paper ({facts['label']})": theirs.get(batch_size, float("nan"))}
-        best = stats.mean(chosen.best_error.dropna()).estimate
+        best = stats.mean(chosen.best_error).estimate
         rows.append(
             {**row, "ours": final.estimate, "low": final.low, "high": final.high, "n": final.n[0], "best": best}
         )
@@ -155,7 +168,7 @@ def gap_shares(history: pd.DataFrame, network: str) -> pd.DataFrame:
     """
     (published,) = [row for row in paper.published("table1")["rows"] if row["network"] == network]
     theirs = dict(zip(paper.METHODS, published["accuracy"], strict=True))
-    ours = {method: accuracies(history, network, method) for method in paper.METHODS}
+    ours = {method: accuracies(history[history.network == network], method) for method in paper.METHODS}
     gap = stats.difference(ours["SB"], ours["LB"], paper.confidence())
     rows = []
     for method in paper.METHODS[2:]:

@@ -15,7 +15,10 @@ from gbnlib.analysis.judges import (
     Decision,
     by_signs,
     detectable,
+    gap_of,
+    told_gap,
 )
+from gbnlib.analysis.outcomes import outcomes
 
 _ADDED = ("place", "high_rate")
 
@@ -115,23 +118,28 @@ def compare_patience(places: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _judge_places(history: pd.DataFrame, network: str) -> Decision:
+def _judge_places(history: pd.DataFrame, row: pd.DataFrame) -> Decision:
     """C9: adapted batches minus the small one, in error averaged over the looks after the drop."""
-    margin = paper.claims()["C9"].margin
     runs = one_regime(with_places(history))
     small = error_after_drop(runs[runs.method == "SB"])
     adapted = {size: error_after_drop(part) for size, part in runs[runs.method != "SB"].groupby("batch_size")}
     if not small or not adapted:
         return NOT_TESTED, "no finished runs of the small batch or of an adapted one", 0
-    found = {size: stats.difference(values, small, paper.confidence()) for size, values in adapted.items()}
+    failed = outcomes(history).query("status == 'diverged' and method != 'SB'")
+    for size, part in failed.groupby("batch_size"):
+        adapted[size] = [*adapted.get(size, []), *part.final_error]
+    found = {size: stats.difference(values, small, paper.confidence()) for size, values in sorted(adapted.items())}
     told = ", ".join(f"{size} minus small {each.text('points', sign=True)}" for size, each in found.items())
-    decision = by_signs(
-        [each.below(margin) for each in found.values()], [each.above(margin) for each in found.values()]
-    )
-    return decision, f"error after the drop: {told}", min(min(each.n) for each in found.values())
+    gap = gap_of(row)
+    evidence, n = f"error after the drop: {told}; {told_gap(gap)}", min(min(each.n) for each in found.values())
+    if not gap.above(0):
+        return INCONCLUSIVE, evidence, n
+    margin = paper.claims()["C9"].margin * gap.estimate
+    supporting = [each.below(margin) for each in found.values()]
+    return by_signs(supporting, [each.above(margin) for each in found.values()]), evidence, n
 
 
-def _judge_patience(history: pd.DataFrame, network: str) -> Decision:
+def _judge_patience(history: pd.DataFrame, row: pd.DataFrame) -> Decision:
     """C11: final error after the shorter of the two longest high-rate phases minus that after the longer."""
     table = patience(with_places(history))
     lengths = sorted(table.high_rate.unique())[-2:]
@@ -140,19 +148,20 @@ def _judge_patience(history: pd.DataFrame, network: str) -> Decision:
     left, stayed = (table[table.high_rate == length] for length in lengths)
     gain = stats.difference(left.final, stayed.final, paper.confidence())
     fall = late_fall(with_places(history), *lengths)
+    gap = gap_of(row)
     evidence = (
         f"final error after {lengths[0]:.0f} minus after {lengths[1]:.0f} epochs at the high rate: "
         f"{gain.text('points', sign=True)}; fall of the error at the high rate between the ends of the two: "
-        f"{fall.text('points', sign=True)}"
+        f"{fall.text('points', sign=True)}; {told_gap(gap)}"
     )
-    if not fall.below(paper.claims()["C11"].margin):
+    if not (gap.above(0) and fall.below(paper.claims()["C11"].margin * gap.estimate)):
         known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
-        return INCONCLUSIVE, f"{evidence}, {known}", min(gain.n)
+        return INCONCLUSIVE, f"{evidence}; {known}", min(gain.n)
     decision = by_signs([gain.above(0)], [gain.below(0)])
     if decision == INCONCLUSIVE:
         evidence += detectable(left.final.tolist(), stayed.final.tolist())
     return decision, evidence, min(gain.n)
 
 
-#: The judges of Figure 3, from its history and the network to a decision.
+#: The judges of Figure 3.
 JUDGES = {"C9": _judge_places, "C11": _judge_patience}

@@ -79,6 +79,45 @@ def _welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, floa
     return math.sqrt(variance), variance**2 / sum(part**2 / free for part, free in parts) if variance else math.nan
 
 
+def welch_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """The two-sided p-value of Welch's test that two means are equal; NaN under two values a group."""
+    if min(len(first), len(second)) < 2:
+        return math.nan
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Which of several tests are significant at a level that holds for all of them together (Holm 1979).
+
+    Tests in the order of their p-values are held against level / m, level / (m − 1) … until the first one fails. NaN is
+    never significant, and counts as a test.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: (math.isnan(p_values[i]), p_values[i]))
+    passed = [False] * len(p_values)
+    for rank, i in enumerate(order):
+        if not p_values[i] <= level / (len(order) - rank):
+            break
+        passed[i] = True
+    return passed
+
+
+def page_trend_p(values: np.ndarray) -> float:
+    """The one-sided p-value of Page's test that values (blocks, treatments) rise from treatment to treatment."""
+    return float(stats.page_trend_test(values).pvalue)
+
+
+def seeds_needed(
+    first: Sequence[float], second: Sequence[float], true: float, confidence: float = 0.95, power: float = 0.8
+) -> int:
+    """Seeds a group at which a true difference of means is told from zero with a probability of `power`.
+
+    By the normal approximation, from the variances of the two groups.
+    """
+    variance = sum(np.var(values, ddof=1) for values in (first, second))
+    quantiles = stats.norm.ppf(0.5 + confidence / 2) + stats.norm.ppf(power)
+    return math.ceil(variance * (quantiles / true) ** 2)
+
+
 def slope(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> Interval:
     """Slope of the least-squares line of `y` on `x`, both (n,), with its t interval on n − 2 degrees of freedom."""
     if len(x) < 3 or len(set(x)) < 2:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from gbnlib import data, files, paper
 from gbnlib.analysis import distance_judges, judges, places
-from gbnlib.analysis.judges import INCONCLUSIVE, NOT_TESTED, VERDICTS
-from gbnlib.analysis.outcomes import row_runs
+from gbnlib.analysis.convergence import row_history, shortfall
+from gbnlib.analysis.judges import INCONCLUSIVE, NOT_TESTED, VERDICTS, Decision
+from gbnlib.analysis.outcomes import count_diverged, row_runs
 
 _JUDGES = judges.JUDGES | distance_judges.JUDGES | places.JUDGES
 #: The claims that runs decide; measurements decide the others.
@@ -62,7 +63,9 @@ class Verdict:
         return f"{self.claim}-{self.network}-{self.dataset}.json"
 
 
-def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: str = "f1") -> Verdict:
+def judge(
+    claim: str, history: pd.DataFrame, *, item: str, scale: str, network: str = "f1", row: pd.DataFrame | None = None
+) -> Verdict:
     """The verdict on a claim for one network, from a tidy frame.
 
     Parameters
@@ -70,14 +73,16 @@ def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: 
     claim : one that runs decide.
     history : the runs of the item, for C2 to C4 those of `high_rate_curves`; it may be empty or lack methods.
     item, scale, network : what the runs are of.
+    row : history with SB and LB of the same network, which say whether it has converged and how wide the gap is; by
+        default those that the store has.
     """
     runs = history if history.empty else history[history.network == network]
-    protocol = paper.protocol(network, scale)
-    decision, evidence, n = (NOT_TESTED, "no finished runs", 0) if runs.empty else _JUDGES[claim](runs, network)
+    row = row_history(network, scale) if row is None else row
+    decision, evidence, n = _decide(claim, runs, row, scale, network)
     if n and n < paper.minimum_seeds():
         decision = INCONCLUSIVE
         evidence += f"; {n} seed{'s' * (n > 1)}, and a verdict takes at least {paper.minimum_seeds()}"
-    fact = paper.claims()[claim]
+    protocol, fact = paper.protocol(network, scale), paper.claims()[claim]
     return Verdict(
         claim=claim,
         statement=fact.statement,
@@ -95,6 +100,19 @@ def judge(claim: str, history: pd.DataFrame, *, item: str, scale: str, network: 
         tag=fact.tag,
         runs=() if runs.empty else tuple(runs.run.unique()),
     )
+
+
+def _decide(claim: str, runs: pd.DataFrame, row: pd.DataFrame, scale: str, network: str) -> Decision:
+    """The decision on a claim, where the runs of its network are finished and the small batch has converged."""
+    if runs.empty:
+        return NOT_TESTED, "no finished runs", 0
+    decision, evidence, n = _JUDGES[claim](runs, row)
+    if decision == NOT_TESTED:
+        return decision, evidence, n
+    if fallen_short := shortfall(network, scale, row):
+        return NOT_TESTED, f"under-trained, not tested: {fallen_short} ({evidence})", 0
+    diverged = count_diverged(runs) if "validation_error" in runs else ""
+    return decision, "; ".join(filter(None, [evidence, diverged])), n
 
 
 def judge_rows(claims: Iterable[str], history: pd.DataFrame, *, item: str, scale: str) -> list[Verdict]:

@@ -43,9 +43,10 @@ class Protocol(_Frozen):
     """The protocol of one network, as the paper has it or as a scale reduces it.
 
     `batches` names the batch sizes of methods that are not run at `large_batch` alone; `base_batch` the batch that the
-    √ rule and the adaptation of a method refer to, where it is not the small batch; `seeds` is 0 where the scale decides;
-    `converged` is what the small batch must reach before the row is judged; `bf16` names the methods that train under bfloat16 autocast. A run takes `devices` GPUs at a scale for
-    GPUs, `threads` for each, and `ram_gb` of memory besides theirs.
+    √ rule and the adaptation of a method refer to, where it is not the small batch; `seeds` is 0 where the scale
+    decides; `converged` is what the small batch must reach before the row is judged; `bf16` names the methods that
+    train under bfloat16 autocast. A run takes `devices` GPUs at a scale for GPUs, `threads` for each, and `ram_gb` of memory
+    besides theirs.
     """
 
     network: str

@@ -12,7 +12,7 @@ from gbnlib import paper
 from gbnlib.analysis import diffusion
 from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_bar, mean_curve, run_marks, say_empty
 
-_LAW_LINES = {"logarithm": "-", "power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
+_LAW_LINES = {"logarithm": "-", "quarter power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
 _PANEL_LABELS = {"before": "one rate for all", "after": "√ rate and GBN"}
 _PANEL_MARKERS = {"before": "o", "after": "^"}
 

@@ -109,14 +109,14 @@ class Notebook:
     def ablations(self, history: pd.DataFrame) -> pd.DataFrame:
         """What one changed choice of the protocol does to the runs of `history`; trains under the rule of `compute`.
 
-        The table of `analysis.compare_ablations`; empty where the scale has no ablations or none is finished.
+        The table of `analysis.ablation_effects`; empty where the scale has no ablations or none is finished.
         """
         groups = experiments.ablations(self.scale, self.parameters.seeds)
         self.ablation_configs = [config for runs in groups.values() for config in runs]
         self.ablation_runs = self._finished(self.ablation_configs)
         changed, _ = experiments.load_runs(self.ablation_configs)
         ids = {key: [config.id for config in runs] for key, runs in groups.items()}
-        return analysis.compare_ablations(history, changed, ids)
+        return analysis.ablation_effects(history, changed, ids)
 
     def _finished(self, configs: list[RunConfig]) -> list[experiments.Run]:
         """Train what is missing and allowed of some runs; those that are finished."""

@@ -101,11 +101,15 @@ def _ablations() -> str:
     configs = _mnist_configs("ablations")
     changed, _ = experiments.load_runs(configs)
     ids = {key: [config.id for config in runs] for key, runs in experiments.ablations("desk").items()}
-    table = analysis.compare_ablations(history, changed, ids).drop(columns="best")
-    shown = table.map(lambda value: cell(value, 2)).to_markdown(index=False, disable_numparse=True)
+    effects = analysis.ablation_effects(history, changed, ids)
+    shown = (
+        analysis.compare_ablations(effects)
+        .map(lambda value: cell(value, 2))
+        .to_markdown(index=False, disable_numparse=True)
+    )
     finished = sum(map(experiments.is_done, configs))
     command = "`gbn run --item ablations --scale desk` trains them."
-    findings = "\n".join(f"- {line}" for line in analysis.ablation_findings(table))
+    findings = "\n".join(f"- {line}" for line in analysis.ablation_findings(effects))
     return f"{findings}\n\n{shown}\n\n{finished} of {len(configs)} runs are finished; {command}"
 
 

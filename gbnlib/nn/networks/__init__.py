@@ -63,7 +63,8 @@ def build_network(
     Raises
     ------
     ValueError
-        For an unknown name or initialisation, with the nearest one; for sizes out of range, images too small for the network included.
+        For an unknown name or initialisation, with the nearest one; for sizes out of range, images too small for the
+        network included.
     TypeError
         For a size that is not an integer, such as 28.0.
     """

@@ -1,0 +1,46 @@
+"""Whether the small batch of a row has converged, as its protocol asks before the row is judged."""
+
+import pandas as pd
+
+from gbnlib import experiments, paper
+
+
+def row_history(network: str, scale: str) -> pd.DataFrame:
+    """The history of the finished runs of SB and LB in a row of the tables."""
+    planned = [*experiments.plan("table1", scale), *experiments.plan("table2", scale)]
+    wanted = [config for config in planned if config.network == network and config.method in ("SB", "LB")]
+    return experiments.load_runs(wanted)[0]
+
+
+def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
+    """What the small batch of a row falls short of, in words; empty where it has converged or nothing is asked.
+
+    Parameters
+    ----------
+    network, scale : of the row; `paper.protocol` says what it must reach.
+    row : history with the row's SB runs.
+    """
+    asked = paper.protocol(network, scale).converged
+    if asked == paper.Convergence():
+        return ""
+    small = row[row.method == "SB"] if len(row) else row
+    last = small.groupby("run").tail(1) if len(small) else small
+    if last.empty:
+        return "no run of the small batch is finished"
+    error = last.validation_error.mean()
+    lead = error - last.training_error.mean()
+    if lead < asked.memorised:
+        return f"SB's training error lies {lead:.1f} points under its validation error, not {asked.memorised:g}"
+    if 100 - error < asked.accuracy:
+        return f"SB's accuracy is {100 - error:.2f} %, under {asked.accuracy:g} %"
+    return _doubling_shortfall(network, scale, error, asked.doubling) if asked.doubling else ""
+
+
+def _doubling_shortfall(network: str, scale: str, error: float, limit: float) -> str:
+    """What twice the epochs say: that the run is missing, that it gains too much, or nothing."""
+    longer = [config for config in experiments.plan("convergence", scale) if config.network == network]
+    history, _ = experiments.load_runs(longer)
+    if history.empty:
+        return "the run with twice the epochs is missing"
+    gain = error - history.validation_error.iloc[-1]
+    return f"twice the epochs gain {gain:.1f} points, more than {limit:g}" if gain > limit else ""
