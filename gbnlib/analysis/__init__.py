@@ -1,6 +1,14 @@
 """From tidy frames to statistics and verdicts."""
 
-from gbnlib.analysis.ablations import ablation_effects, ablation_findings, compare_ablations
+from gbnlib.analysis.ablations import (
+    ablation_effects,
+    ablation_findings,
+    compare_ablations,
+    compare_defaults,
+    declared_effects,
+    defaults_sentence,
+    momentum_gain,
+)
 from gbnlib.analysis.judges import VERDICTS
 from gbnlib.analysis.outcomes import (
     accuracies,
@@ -43,15 +51,19 @@ __all__ = [
     "accuracies",
     "bootstrap",
     "compare_ablations",
+    "compare_defaults",
     "compare_figure1",
     "compare_training",
     "compare_with_paper",
     "completed",
+    "declared_effects",
+    "defaults_sentence",
     "difference",
     "gap_shares",
     "judge",
     "judge_rows",
     "mean",
+    "momentum_gain",
     "outcomes",
     "read_verdicts",
     "row_runs",

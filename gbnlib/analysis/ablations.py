@@ -44,9 +44,78 @@ def ablation_effects(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs) 
     table = pd.DataFrame(rows)
     if table.empty:
         return table
-    for kind in (table.over == "before", table.over != "before"):
-        table.loc[kind, "decided"] = stats.holm(table.p[kind].tolist(), 1 - paper.confidence())
-    return table.astype({"decided": bool})
+    decided = table.p.groupby(table.over == "before").transform(
+        lambda p_values: stats.holm(p_values.tolist(), 1 - paper.confidence())
+    )
+    return table.assign(decided=decided.astype(bool))
+
+
+def declared_effects(declared: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `ablation_effects` for the declared protocol itself: what its methods have over those before them."""
+    unchanged = paper.Ablation(name="declared", label="the code of 2017", why="", methods=(), changes={})
+    found = {method: accuracies(declared, method) for method in ("LB", *_BASES)}
+    rows = [
+        _effect(unchanged, method, base, found[method], found[base])
+        for method, bases in _BASES.items()
+        for base in bases
+        if found[method] and found[base]
+    ]
+    return pd.DataFrame(rows).assign(decided=lambda table: table.p < 1 - paper.confidence()) if rows else pd.DataFrame()
+
+
+def compare_defaults(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs, network: str) -> pd.DataFrame:
+    """Final accuracy in % by what is as in 2017 and what as today, beside the paper's: a row a combination.
+
+    "√ base" is the batch that the rate of LB+LR refers to; a method that a combination was not run with is a dash.
+    """
+    (published,) = [row for row in paper.published("table1")["rows"] if row["network"] == network]
+    theirs = dict(zip(paper.METHODS, published["accuracy"], strict=True))
+    rows = [{"protocol": "the paper", **{method: f"{theirs[method]:.2f}" for method in _COMPARED}}]
+    rows.append(
+        {"protocol": "the code of 2017", **{method: _told(accuracies(declared, method)) for method in _COMPARED}}
+    )
+    for ablation in paper.ablations(network):
+        if not ablation.on:
+            ids = {method: runs.get((network, ablation.name, method), ()) for method in _COMPARED}
+            own = {method: _told(_accuracies_of(changed, ids[method], method)) for method in _COMPARED}
+            rows.append(
+                {"protocol": f"{ablation.label}" if ablation.name == "today" else f"2017, but {ablation.label}", **own}
+            )
+    return pd.DataFrame(rows)
+
+
+_COMPARED = ("SB", "LB", "LB+LR", "LB+LR+GBN")
+
+
+def _told(values: list[float]) -> str:
+    """A mean with its interval, or a dash."""
+    return stats.mean(values, paper.confidence()).text() if values else "–"
+
+
+def defaults_sentence(effects: pd.DataFrame) -> str:
+    """What the choices of 2017 do to C6, in a sentence; empty where runs are missing."""
+    over = effects[(effects.method == "LB+LR") & (effects.over == "LB")] if len(effects) else effects
+    told = {row.changed: row.text for row in over.itertuples()}
+    today, then = (told.get(name) for name in ("as one would write it today", "the code of 2017"))
+    if not (today and then):
+        return ""
+    alone = [
+        f"{told[label]} with {label}"
+        for label in ("BN weights 1", "momentum buffer kept", "√ rate from base batch 128")
+        if label in told
+    ]
+    return f"LB+LR − LB, in points: {today} as one would write it today, {then} by the code of 2017" + (
+        f"; of the latter with one thing as today: {', '.join(alone)}." if alone else "."
+    )
+
+
+def momentum_gain(updates: int, momentum: float = 0.9) -> float:
+    """Mean over an epoch of what a momentum buffer that starts empty adds up to, in gradients: at most 1 / (1 − m).
+
+    At the i-th update the buffer holds the weights 1 + m + … + m^(i − 1) = (1 − m^i) / (1 − m) of equal gradients.
+    """
+    whole = 1 / (1 - momentum)
+    return whole * (1 - momentum * whole * (1 - momentum**updates) / updates)
 
 
 def _accuracies_of(history: pd.DataFrame, ids: Sequence[str], method: str) -> list[float]:
@@ -70,7 +139,6 @@ def _effect(ablation: paper.Ablation, method: str, over: str, found: list[float]
         "n": len(found),
         "text": more.text(sign=True),
         "p": stats.welch_p(found, against),
-        "decided": False,
     }
 
 

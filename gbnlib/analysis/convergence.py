@@ -28,7 +28,7 @@ def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
     if last.empty:
         return "no run of the small batch is finished"
     error = last.validation_error.mean()
-    lead = error - last.training_error.mean()
+    lead = error - last.training_error.mean() if asked.memorised else 0.0
     if lead < asked.memorised:
         return f"SB's training error lies {lead:.1f} points under its validation error, not {asked.memorised:g}"
     if 100 - error < asked.accuracy:

@@ -42,7 +42,8 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
         return [_twice_as_long(paper.protocol(network, scale)) for network in settings.get("networks", ())]
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
-        count = seeds or settings.get("seeds") or row.seeds or paper.scale(scale).seeds
+        own = row.method_seeds.get(method) or row.seeds or paper.scale(scale).seeds
+        count = seeds or settings.get("seeds") or own
         configs += [method_config(row, method, seed, batch_size) for seed in range(count)]
     small = [config for config in configs if config.method == "SB"]
     for network, lengths in settings.get("high_rate_epochs", {}).items():

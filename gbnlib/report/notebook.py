@@ -31,7 +31,8 @@ def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
     """
     parameters = read_parameters(namespace)
     plots.set_theme()
-    configs = experiments.plan(item, parameters.scale, parameters.seeds) if item in experiments.ITEMS else []
+    named = [name for name in get_item(item).runs if name != "ablations"]
+    configs = [config for name in named for config in experiments.plan(name, parameters.scale, parameters.seeds)]
     notebook = Notebook(get_item(item), parameters, configs)
     notebook.show_plan()
     return notebook
@@ -62,7 +63,10 @@ class Notebook:
             yield shown, shown.rows(frame)
 
     def show_plan(self) -> None:
-        """Show scale, data and planned runs."""
+        """Show criteria, scale, data and planned runs."""
+        criteria = [f"- **{claim}**: {paper.claims()[claim].criterion}" for claim in self.item.claims]
+        if criteria:
+            display(Markdown("\n".join(["**Criteria**, committed before the runs that they judge:", "", *criteria])))
         display(Markdown(f"**Scale {self.scale}.** {paper.scale(self.scale).summary}"))
         if self.configs:
             cards = [data.card(name) for name in dict.fromkeys(config.dataset for config in self.configs)]
@@ -70,7 +74,7 @@ class Notebook:
                 Markdown("  \n".join(f"**Data: {card.label}.** {card.note} Source: {card.source}." for card in cards))
             )
             self._show(plan_frame(self.configs), "Runs of this notebook, and how many of them are finished.")
-        elif self.item.name in experiments.ITEMS:
+        elif self.item.runs:
             display(Markdown("This scale runs nothing of this notebook."))
         else:
             display(Markdown("This notebook has no runs; the scale sets what it measures or reads."))
@@ -114,9 +118,21 @@ class Notebook:
         groups = experiments.ablations(self.scale, self.parameters.seeds)
         self.ablation_configs = [config for runs in groups.values() for config in runs]
         self.ablation_runs = self._finished(self.ablation_configs)
-        changed, _ = experiments.load_runs(self.ablation_configs)
+        return analysis.ablation_effects(self.first(history), *self._ablation_runs())
+
+    def compare_defaults(self, history: pd.DataFrame) -> pd.DataFrame:
+        """The table of `analysis.compare_defaults` for F1, from the runs of `history` and the finished ablations."""
+        return analysis.compare_defaults(self.first(history), *self._ablation_runs(), "f1")
+
+    def first(self, history: pd.DataFrame) -> pd.DataFrame:
+        """The runs of F1, which all ablations are of."""
+        return history[history.network == "f1"] if len(history) else history
+
+    def _ablation_runs(self) -> tuple[pd.DataFrame, dict[tuple[str, str, str], list[str]]]:
+        """The history of the finished ablations, and the ids of all of them by what they are of."""
+        groups = experiments.ablations(self.scale, self.parameters.seeds)
         ids = {key: [config.id for config in runs] for key, runs in groups.items()}
-        return analysis.ablation_effects(history, changed, ids)
+        return experiments.load_runs([config for runs in groups.values() for config in runs])[0], ids
 
     def _finished(self, configs: list[RunConfig]) -> list[experiments.Run]:
         """Train what is missing and allowed of some runs; those that are finished."""

@@ -1,9 +1,12 @@
 """The table of ablations."""
 
+import math
+
 import pandas as pd
 import pytest
 
 from gbnlib import analysis
+from gbnlib.analysis import stats
 
 COLUMNS = ["run", "method", "seed", "update", "validation_error"]
 
@@ -15,6 +18,7 @@ def history(rows: list[tuple]) -> pd.DataFrame:
 
 
 DECLARED = history([("a", "LB", 0, 1, 4.0), ("b", "LB", 1, 1, 4.2), ("c", "LB", 2, 1, 4.1), ("d", "LB+LR", 0, 1, 3.0)])
+#: Accuracies 98.0, 97.8, 97.9.
 CHANGED = history(
     [
         ("e", "LB", 0, 1, 2.0),
@@ -24,59 +28,70 @@ CHANGED = history(
         ("h", "LB", 0, 1, 9.0),
     ]
 )
+LB = ["e", "f", "g"]
 
 
-def test_a_row_compares_an_ablation_with_the_declared_protocol() -> None:
-    runs = {
-        ("f1", "augmentation", "LB+LR"): ["missing"],
-        ("f1", "statistics", "LB"): ["e", "f", "g"],
-        ("f1", "augmentation", "LB"): ["h"],
-    }
-    table = analysis.compare_ablations(DECLARED, CHANGED, runs)
-    assert table.changed.tolist() == ["statistics recomputed for evaluation", "no crops and flips"]
-    first, second = (row for _, row in table.iterrows())
-    assert (first.declared, first.here, first.best) == pytest.approx((95.9, 97.9, 98.3))
-    assert first.gain == "+2.00 [+1.77, +2.23] (n = 3 and 3) ↑"
-    assert second.gain == "−4.90, no interval (n = 1 and 3)"
+def test_a_comparison_is_with_the_declared_protocol() -> None:
+    runs = {("f1", "buffer", "LB+LR"): ["missing"], ("f1", "weights", "LB"): LB, ("f1", "buffer", "LB"): ["h"]}
+    effects = analysis.ablation_effects(DECLARED, CHANGED, runs)
+    assert effects.changed.tolist() == ["BN weights 1", "momentum buffer kept"]
+    assert effects.text.tolist() == ["+2.00 [+1.77, +2.23] (n = 3 and 3)", "−4.90, no interval (n = 1 and 3)"]
+    assert effects.decided.tolist() == [True, False] and set(effects.on) == {"declared"}
+    table = analysis.compare_ablations(effects)
+    assert (table.before[0], table.here[0]) == pytest.approx((95.9, 97.9))
+    assert table.gain.tolist()[0].endswith(" ↑") and table["over LB"].tolist() == ["–", "–"]
+
+
+def test_an_ablation_on_top_of_another_is_compared_with_that_one() -> None:
+    """Today's LB has 98.0, 97.8, 97.9; with recomputed statistics 97.0, 96.9, 96.8: a loss of 1."""
+    above = history([(name, "LB", seed, 1, 3.0 + seed / 10) for seed, name in enumerate("ijk")])
+    runs = {("f1", "today", "LB"): LB, ("f1", "statistics", "LB"): ["i", "j", "k"]}
+    effects = analysis.ablation_effects(DECLARED, pd.concat([CHANGED, above]), runs).set_index("changed")
+    found = effects.loc["statistics recomputed for evaluation"]
+    assert found.on == "today" and found.text == "−1.00 [−1.23, −0.77] (n = 3 and 3)"
 
 
 def test_what_a_method_is_compared_with_has_the_same_choice_changed() -> None:
-    remedied = history([("i", "LB+LR", seed, 1, error) for seed, error in enumerate((3.0, 3.1, 3.2))])
-    remedied.run = ["i", "j", "k"]
-    changed = pd.concat([CHANGED, remedied])
-    own = {("f1", "statistics", "LB"): ["e", "f", "g"], ("f1", "statistics", "LB+LR"): ["i", "j", "k"]}
-    table = analysis.compare_ablations(DECLARED, changed, own)
-    # LB has 98.0, 97.8, 97.9 with the choice changed, and 96.0, 95.8, 95.9 without; LB+LR has 97.0, 96.9, 96.8.
-    assert table["over LB"].tolist() == ["–", "−1.00 [−1.23, −0.77] (n = 3 and 3) ↓"]
-    alone = analysis.compare_ablations(DECLARED, changed, {("f1", "warmup", "LB+LR"): ["i", "j", "k"]})
-    assert alone["over LB"].tolist() == ["+1.00 [+0.77, +1.23] (n = 3 and 3) ↑"]
-    unfinished = {("f1", "warmup", "LB"): ["missing"], ("f1", "warmup", "LB+LR"): ["i", "j", "k"]}
-    assert analysis.compare_ablations(DECLARED, changed, unfinished)["over LB"].tolist() == ["–"]
+    """LB has 98.0, 97.8, 97.9 with the choice changed and 96.0, 95.8, 95.9 without; LB+LR has 97.0, 96.9, 96.8."""
+    remedied = history([(name, "LB+LR", seed, 1, 3.0 + seed / 10) for seed, name in enumerate("ijk")])
+    changed, own = pd.concat([CHANGED, remedied]), ["i", "j", "k"]
+
+    def over_lb(runs: dict) -> list[str]:
+        effects = analysis.ablation_effects(DECLARED, changed, runs)
+        return effects[effects.over == "LB"].text.tolist()
+
+    assert over_lb({("f1", "weights", "LB"): LB, ("f1", "weights", "LB+LR"): own}) == [
+        "−1.00 [−1.23, −0.77] (n = 3 and 3)"
+    ]
+    assert over_lb({("f1", "base", "LB+LR"): own}) == ["+1.00 [+0.77, +1.23] (n = 3 and 3)"]
+    assert over_lb({("f1", "weights", "LB"): ["missing"], ("f1", "weights", "LB+LR"): own}) == []
 
 
-def test_ghosts_are_compared_with_the_rate_alone_too() -> None:
-    changed = history([("i", "LB+LR", 0, 1, 3.0), ("j", "LB+LR+GBN", 0, 1, 2.5)])
-    own = {("f1", "warmup", "LB+LR"): ["i"], ("f1", "warmup", "LB+LR+GBN"): ["j"]}
-    table = analysis.compare_ablations(DECLARED, changed, own)
-    assert table["over LB+LR"].tolist() == ["–", "+0.50, no interval (n = 1 and 1)"]
-    assert table["over LB"].tolist() == ["+1.10, no interval (n = 1 and 3)", "+1.60, no interval (n = 1 and 3)"]
+def test_of_many_comparisons_only_those_that_survive_holm_are_decided() -> None:
+    """Twenty with p just under 0.05 are what chance gives; one far below stays."""
+    p_values = [0.04] * 20 + [1e-6, math.nan]
+    assert stats.holm(p_values) == [False] * 20 + [True, False]
+    assert stats.holm([0.01, 0.02, 0.03]) == [True, True, True]  # against 0.05 / 3, / 2, / 1
+    assert stats.holm([0.01, 0.026, 0.03]) == [True, False, False] and stats.holm([]) == []
 
 
 def test_the_findings_name_the_changes_on_each_side() -> None:
     rows = [
-        ("LB", "warm-up", "–", "–"),
-        ("LB+LR", "warm-up", "+1.00 [+0.77, +1.23] (n = 3 and 3) ↑", "–"),
-        ("LB+LR", "clipping", "−1.00 [−1.23, −0.77] (n = 3 and 3) ↓", "–"),
-        ("LB+LR", "crops", "+1.00, no interval (n = 1 and 1)", "–"),
-        ("LB+LR+GBN", "warm-up", "–", "+0.10 [−0.20, +0.40] (n = 3 and 3)"),
+        ("LB", "warm-up", "today", "before", 1.0, True),
+        ("LB+LR", "BN weights 1", "declared", "LB", 1.0, True),
+        ("LB+LR", "clipping", "today", "LB", -1.0, True),
+        ("LB+LR", "crops", "today", "LB", 1.0, False),
+        ("LB+LR+GBN", "BN weights 1", "declared", "LB+LR", 0.1, False),
     ]
-    table = pd.DataFrame(rows, columns=["method", "changed", "over LB", "over LB+LR"])
-    assert analysis.ablation_findings(table) == [
-        "LB+LR over LB (C6): above with warm-up; below with clipping; not decided with crops.",
-        "LB+LR+GBN over LB+LR (C7): not decided with warm-up.",
+    effects = pd.DataFrame(rows, columns=["method", "changed", "on", "over", "estimate", "decided"])
+    assert analysis.ablation_findings(effects) == [
+        "LB+LR over LB (C6): above with BN weights 1; below with clipping (today's protocol); "
+        "not decided with crops (today's protocol).",
+        "LB+LR+GBN over LB+LR (C7): not decided with BN weights 1.",
     ]
-    assert analysis.ablation_findings(table[:0]) == []
+    assert analysis.ablation_findings(effects[:0]) == []
 
 
-def test_without_runs_the_table_is_empty() -> None:
-    assert analysis.compare_ablations(DECLARED, pd.DataFrame(), {("f1", "statistics", "LB"): ["e"]}).empty
+def test_without_runs_there_is_nothing_to_compare() -> None:
+    effects = analysis.ablation_effects(DECLARED, pd.DataFrame(), {("f1", "weights", "LB"): ["e"]})
+    assert effects.empty and analysis.compare_ablations(effects).empty

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from gbnlib import analysis
+from gbnlib.analysis.outcomes import count_diverged
 
 
 def history(rows: list[tuple]) -> pd.DataFrame:
@@ -31,13 +32,15 @@ RUNS = history(
 def test_the_final_error_is_the_last_and_the_best_the_lowest() -> None:
     table = analysis.outcomes(RUNS).set_index("run")
     assert (table.final_error["a"], table.best_error["a"]) == (4.0, 3.0)
-    assert math.isnan(table.final_error["c"])
 
 
-def test_accuracies_leave_diverged_runs_out() -> None:
-    assert analysis.accuracies(RUNS, "f1", "SB") == [96.0, 98.0]
-    assert analysis.accuracies(RUNS, "f1", "LB") == [88.0, 87.0]
-    assert analysis.accuracies(pd.DataFrame(), "f1", "SB") == []
+def test_a_diverged_run_has_the_error_of_guessing_among_ten_classes_and_is_told() -> None:
+    assert analysis.outcomes(RUNS).set_index("run").final_error["c"] == 90.0
+    assert analysis.accuracies(RUNS, "SB") == [96.0, 98.0]
+    assert analysis.accuracies(RUNS, "LB") == [10.0, 88.0, 87.0]
+    assert analysis.accuracies(pd.DataFrame(), "SB") == []
+    assert count_diverged(RUNS) == "diverged, and counted with the accuracy of guessing: 1 of 3 runs of LB"
+    assert count_diverged(RUNS[RUNS.method == "SB"]) == ""
 
 
 def test_the_table_shows_the_paper_where_nothing_was_run() -> None:
@@ -46,7 +49,7 @@ def test_the_table_shows_the_paper_where_nothing_was_run() -> None:
     small = table.iloc[0]
     assert (small.paper, small.ours, small.n, small.best) == (98.27, 97.0, 2, 97.5)
     assert small.difference == pytest.approx(-1.27)
-    assert table.iloc[1].diverged == 1 and table.iloc[1].n == 2
+    assert table.iloc[1].diverged == 1 and table.iloc[1].n == 3
     assert (table.iloc[5:].data == "no finished runs").all() and table.iloc[5:].ours.isna().all()
 
 
@@ -68,12 +71,12 @@ def test_the_layout_puts_ours_under_the_papers_row() -> None:
     layout = analysis.table1_layout(analysis.compare_with_paper(RUNS))
     assert layout.result[:3].tolist() == [
         "paper, MNIST",
-        "here, MNIST digits (5,000, embedded), n = 0 to 2",
+        "here, MNIST digits (5,000, embedded), n = 0 to 3",
         "here, best epoch",
     ]
-    # SB: errors 4 and 2, so 97 ± t(1) · 1 = 12.71; LB has 88 and 87; nothing else was run.
+    # SB: errors 4 and 2, so 97 ± t(1) · 1 = 12.71; LB has 88, 87 and, diverged, 10; nothing else was run.
     assert layout.SB[:3].tolist() == ["98.27", "97.00 [84.29, 109.71]", "97.50"]
-    assert layout.LB[1].startswith("87.50 [") and layout["+LR"][1] == "–"
+    assert layout.LB[1].startswith("61.67 [") and layout["+LR"][1] == "–"
     assert len(layout) == 3 + 5 * 2 and layout.result[4] == "here: no finished runs"
 
 
@@ -112,4 +115,4 @@ def test_training_errors_are_compared_with_those_of_the_small_batch() -> None:
 def test_figure1_beside_the_papers_points() -> None:
     table = analysis.compare_figure1(RUNS).set_index("batch size")
     assert table.loc[128, "paper (ResNet44)"] == 7.2 and table.loc[32, "ours"] == 3.0
-    assert math.isnan(table.loc[128, "ours"]) and table.loc[1024, "n"] == 2
+    assert math.isnan(table.loc[128, "ours"]) and table.loc[1024, "n"] == 3

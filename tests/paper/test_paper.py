@@ -31,7 +31,8 @@ def test_every_number_has_a_tag() -> None:
     for item in ("table1", "table2", "figure1", "figure2", "figure3"):
         assert paper.published(item)["tag"] in {"P", "C", "D", "R"}
     row = paper.protocol("f1")
-    assert set(row.tags) == {"small_batch", "large_batch", "ghost_size", "epochs", "clip_norm", "augment", "phases"}
+    facts = {"small_batch", "large_batch", "ghost_size", "epochs", "clip_norm", "augment", "phases"}
+    assert set(row.tags) == facts | {"initialisation", "momentum_buffer", "base_batch"}
 
 
 def test_the_protocol_of_f1_is_that_of_the_code() -> None:
@@ -46,8 +47,9 @@ def test_a_scale_names_what_exists_and_keeps_what_a_method_means(scale: str) -> 
         assert item in experiments.ITEMS
         for config in experiments.plan(item, scale):
             assert config.dataset in data.catalog()
+            row = paper.protocol(config.network, scale)
             if item != "ablations":
-                assert config.base_batch == paper.protocol(config.network, scale).small_batch
+                assert config.base_batch == row.base_batch.get(config.method, row.small_batch)
 
 
 @pytest.mark.parametrize("scale", ["quick", "desk", "paper"])

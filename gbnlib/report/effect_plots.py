@@ -1,0 +1,50 @@
+"""Forest plots: what each change of the protocol does to the accuracy, a row a change."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from gbnlib.report.plots import method_style, say_empty
+
+
+def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax: Axes | None = None) -> Axes:
+    """Differences with their intervals, a row a change and a mark a method; filled where they are decided.
+
+    Parameters
+    ----------
+    effects : rows of `analysis.ablation_effects` and `analysis.declared_effects`.
+    over : what is compared with: "before" (the same method without the change), "LB" or "LB+LR".
+    methods : those to show; by default all.
+    ax : axes to draw on; None makes new ones.
+
+    Returns
+    -------
+    The axes. A mark is filled where its difference from zero survives Holm's correction.
+    """
+    ax = ax or plt.subplots()[1]
+    shown = effects[effects.over == over] if len(effects) else effects
+    shown = shown[shown.method.isin(methods)] if methods and len(shown) else shown
+    ax.axvline(0, color="0.5", linewidth=1)
+    if shown.empty:
+        say_empty(ax)
+        return ax
+    names = list(dict.fromkeys(zip(shown.on, shown.changed, strict=True)))
+    order = list(dict.fromkeys(shown.method))
+    for row in shown.itertuples():
+        height = names.index((row.on, row.changed)) + 0.18 * (order.index(row.method) - (len(order) - 1) / 2)
+        style = {**method_style(row.method), "linestyle": "", "markersize": 7}
+        face = style["color"] if row.decided else "white"
+        ends = [[row.estimate - row.low], [row.high - row.estimate]]
+        ax.errorbar(row.estimate, height, xerr=ends, capsize=3, markerfacecolor=face, **style)
+    for method in order:
+        ax.plot([], [], label=method, **{**method_style(method), "linestyle": ""})
+    ax.set_yticks(range(len(names)), [name if on == "declared" else f"today, {name}" for on, name in names])
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel=_AXIS.get(over, f"accuracy over {over} (points)"))
+    if len(order) > 1:
+        ax.legend(fontsize="small")
+    return ax
+
+
+_AXIS = {"before": "accuracy over the same method without the change (points)"}
