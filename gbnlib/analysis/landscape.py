@@ -38,16 +38,27 @@ class NetworkLoss:
     dataset : a name of the catalogue; its training images are taken without augmentation.
     samples, sample_size : number of samples, and images in each.
     seed : decides initial weights and samples.
+    shuffled : deal the labels out at random, as a landscape with nothing to learn.
     """
 
     def __init__(
-        self, network: str, dataset: str, samples: int, sample_size: int, seed: int, device: torch.device
+        self,
+        network: str,
+        dataset: str,
+        samples: int,
+        sample_size: int,
+        seed: int,
+        device: torch.device,
+        shuffled: bool = False,
     ) -> None:
         source = data.load(dataset, files.data_root())
         chosen = torch.randperm(len(source.train_labels), generator=generator(seed, 0, "samples"))
         chosen = chosen[: samples * sample_size]
+        labels = source.train_labels[chosen]
+        if shuffled:
+            labels = labels[torch.randperm(len(labels), generator=generator(seed, 0, "shuffled labels"))]
         card, images = source.card, source.train_images[chosen].to(device)
-        self.images, self.labels = data.normalise(images, card.mean, card.std), source.train_labels[chosen].to(device)
+        self.images, self.labels = data.normalise(images, card.mean, card.std), labels.to(device)
         self.model = convert_ghost_batchnorm(build(network, card, seed), sample_size).to(device)
         self.start = parameters_to_vector(self.model.parameters()).detach().clone()
         self.samples = samples
@@ -131,17 +142,20 @@ def measure_directions(
     sample_size: int,
     seeds: int,
     threads: int,
+    shuffled: bool = False,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """The loss along random directions from the initial weights: a row for each seed and distance, 0 the first.
 
-    `directions` are taken both ways. The columns are those of `spread`; `norm`, which is ‖w_0‖ over all n parameters;
-    and `slope` = ‖∇L(w_0)‖ / √n, the standard deviation per unit distance of a loss that is linear.
+    With `shuffled` labels it is that of a task with nothing to learn. `directions` are taken both ways. The columns are
+    those of `spread`; `norm`, which is ‖w_0‖ over all n parameters; and `slope` = ‖∇L(w_0)‖ / √n, the standard deviation
+    per unit distance of a loss that is linear.
     """
     rows = []
     with _threads(threads):
         for seed in range(seeds):
-            loss = NetworkLoss(network, dataset, samples, sample_size, seed, Execution(device=device).torch_device())
+            place = Execution(device=device).torch_device()
+            loss = NetworkLoss(network, dataset, samples, sample_size, seed, place, shuffled)
             gradients = loss.gradients(loss.start)
             slope = between(gradients @ gradients.T).div(len(loss.start)).sqrt().item()
             facts = {"seed": seed, "norm": loss.start.norm().item(), "slope": slope}

@@ -92,8 +92,35 @@ def compare_paths(landscapes: Mapping[str, pd.DataFrame], trajectories: Mapping[
     return pd.DataFrame(rows)
 
 
-def judge_spread(landscape: pd.DataFrame, network: str, dataset: str, scale: str) -> Verdict:
-    """The verdict on C5 for one network, from its landscape along random directions."""
+def passed_within(trajectory: pd.DataFrame) -> float:
+    """Mean over seeds of the first recorded update that is farther away than the paper's figure reaches."""
+    beyond = trajectory[trajectory.distance > paper.published("figure4")["distance"][-1]]
+    return float(beyond.groupby("seed")["update"].min().mean())
+
+
+def _beside(trajectory: pd.DataFrame, null: pd.DataFrame) -> str:
+    """What the exponent stands beside: how soon training is past these distances, and a task without a pattern."""
+    told = ""
+    if len(trajectory) and np.isfinite(update := passed_within(trajectory)):
+        told += f"; training is past these distances after {update:.0f} updates"
+    if len(null):
+        told += f"; with shuffled labels the exponent is {exponent(null).text()}"
+    return told
+
+
+def judge_spread(
+    landscape: pd.DataFrame,
+    network: str,
+    dataset: str,
+    scale: str,
+    *,
+    trajectory: pd.DataFrame | None = None,
+    null: pd.DataFrame | None = None,
+) -> Verdict:
+    """The verdict on C5 for one network, from its landscape along random directions.
+
+    `trajectory`, that of its training, and `null`, a landscape with shuffled labels, are told beside it.
+    """
     fact = paper.claims()["C5"]
     decision, evidence, n = NOT_TESTED, "nothing was measured", 0
     if len(landscape):
@@ -104,6 +131,7 @@ def judge_spread(landscape: pd.DataFrame, network: str, dataset: str, scale: str
             f"exponent {found.text()}, where 1 ± {fact.margin} counts as linear; a thousand times the slope per unit "
             f"distance {_times(slope, 1000).text()}, and {gradient.text()} by the gradient at the initial point alone"
         )
+        evidence += _beside(*(pd.DataFrame() if frame is None else frame for frame in (trajectory, null)))
         lost = landscape.seed.nunique() - n
         if lost:
             evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"

@@ -126,10 +126,18 @@ def _mnist_verdicts() -> list[analysis.Verdict]:
         frame = diffusion.high_rate_curves(history, distance) if item == "figure2" else history
         for claim in set(get_item(item).claims) & set(analysis.RUN_CLAIMS):
             verdicts.append(analysis.judge(claim, frame, item=item, scale="desk", network="f1"))
-    found = measurements.find(measurements.planned_id(paper.measurement("landscape_f1", "desk")))
-    if found:
-        verdicts.append(landscape_statistics.judge_spread(found.frame(), "f1", "mnist", "desk"))
+    made = {name: _measured(name) for name in ("landscape_f1", "trajectory_f1", "landscape_null")}
+    landscape, trajectory, null = made.values()
+    if len(landscape):
+        beside = {"trajectory": trajectory, "null": null}
+        verdicts.append(landscape_statistics.judge_spread(landscape, "f1", "mnist", "desk", **beside))
     return [verdict for verdict in analysis.completed(verdicts, "desk") if verdict.tested]
+
+
+def _measured(name: str) -> pd.DataFrame:
+    """The frame of a measurement at desk; empty where it is not made."""
+    found = measurements.find(measurements.planned_id(paper.measurement(name, "desk")))
+    return pd.DataFrame() if found is None else found.frame()
 
 
 def _told(verdict: analysis.Verdict) -> str:

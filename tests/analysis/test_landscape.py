@@ -148,3 +148,21 @@ def test_the_comparison_has_the_papers_slope_and_ours() -> None:
     assert table.here["α from E[(L(w) − L(w₀))²]"] == pytest.approx(2.0)
     paths = landscape_statistics.compare_paths(frames, {"f1": synthetic([0.5])})
     assert paths.path.tolist() == ["random directions", "trajectory"] and paths["α"].tolist() == pytest.approx([2, 1])
+
+
+def test_the_verdict_tells_how_soon_training_is_farther_away_and_what_shuffled_labels_give() -> None:
+    """Distances 1, 8, 9 and 10 at updates 1, 5, 13 and 20: the paper's 8.85 is passed at 13."""
+    steps = zip([1, 5, 13, 20], [1.0, 8.0, 9.0, 10.0], strict=True)
+    trajectory = pd.DataFrame([{"seed": 0, "update": update, "distance": distance} for update, distance in steps])
+    beside = {"trajectory": trajectory, "null": synthetic([1.1, 1.1, 1.1])}
+    evidence = landscape_statistics.judge_spread(synthetic([1.0] * 3), "f1", "digits", "quick", **beside).evidence
+    assert "training is past these distances after 13 updates" in evidence
+    assert "with shuffled labels the exponent is 1.10 [1.10, 1.10] (n = 3)" in evidence
+
+
+def test_shuffled_labels_are_the_same_ones_in_another_order() -> None:
+    options = ("f1", "digits", 4, 32, 0, torch.device("cpu"))
+    plain, shuffled = landscape.NetworkLoss(*options), landscape.NetworkLoss(*options, shuffled=True)
+    assert torch.equal(plain.images, shuffled.images) and torch.equal(plain.start, shuffled.start)
+    assert not torch.equal(plain.labels, shuffled.labels)
+    assert torch.equal(plain.labels.sort().values, shuffled.labels.sort().values)
