@@ -148,8 +148,8 @@ def measure_directions(
     """The loss along random directions from the initial weights: a row for each seed and distance, 0 the first.
 
     With `shuffled` labels it is that of a task with nothing to learn. `directions` are taken both ways. The columns are
-    those of `spread`; `norm`, which is ‖w_0‖ over all n parameters; and `slope` = ‖∇L(w_0)‖ / √n, the standard deviation
-    per unit distance of a loss that is linear.
+    those of `spread`; `norm`, which is ‖w_0‖ over all n parameters; and `slope` = ‖∇L(w_0)‖ / √n, the standard
+    deviation per unit distance of a loss that is linear.
     """
     rows = []
     with _threads(threads):
