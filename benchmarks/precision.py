@@ -1,7 +1,7 @@
 """Does bfloat16 autocast cost accuracy? Equivalence of final accuracy with float32, by two one-sided tests.
 
 F1 on the embedded digits under the paper's regime: the small batch, the large one with √ rate and ghosts, and that one
-with regime adaptation; and the small batch of a short ResNet44, as the desk scale had it first. Equivalent at the 5 % level: the 90 % Welch
+with regime adaptation; and the small batch of a short ResNet44. Equivalent at the 5 % level: the 90 % Welch
 interval of the difference lies within the margin. Runs go to results/runs like any other and are promoted to
 results/reference/runs; what came out goes to results/reference/benchmarks/precision.json. Protocol rows may say "bf16"
 where this shows equivalence.

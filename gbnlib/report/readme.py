@@ -95,13 +95,25 @@ def _mnist_table() -> str:
     return table.to_markdown(index=False, disable_numparse=True)
 
 
+def _ablation_runs() -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str, str], list[str]]]:
+    """The histories of F1's row and of its ablations, and the ids of the latter by what they are of."""
+    ids = {key: [config.id for config in runs] for key, runs in experiments.ablations("desk").items()}
+    frames = [experiments.load_runs(_mnist_configs(item))[0] for item in ("table1", "ablations")]
+    return *frames, ids
+
+
+def _defaults() -> str:
+    """F1 on MNIST by what is as in 2017 and what as today, and what that does to C6."""
+    declared, changed, ids = _ablation_runs()
+    table = analysis.compare_defaults(declared, changed, ids, "f1").to_markdown(index=False, disable_numparse=True)
+    effects = [analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)]
+    return f"{analysis.defaults_sentence(pd.concat(effects))}\n\n{table}"
+
+
 def _ablations() -> str:
     """What changes of one choice of the protocol did to F1 on MNIST."""
-    history, _ = experiments.load_runs(_mnist_configs("table1"))
     configs = _mnist_configs("ablations")
-    changed, _ = experiments.load_runs(configs)
-    ids = {key: [config.id for config in runs] for key, runs in experiments.ablations("desk").items()}
-    effects = analysis.ablation_effects(history, changed, ids)
+    effects = analysis.ablation_effects(*_ablation_runs())
     shown = (
         analysis.compare_ablations(effects)
         .map(lambda value: cell(value, 2))
@@ -158,6 +170,7 @@ _BLOCKS: dict[str, Callable[[], str]] = {
     "times": _times,
     "row": _row,
     "mnist": _mnist,
+    "defaults": _defaults,
     "ablations": _ablations,
     "benchmarks": _benchmarks,
 }
