@@ -91,6 +91,22 @@ def test_a_momentum_buffer_that_is_reset_is_an_optimizer_that_is_rebuilt_every_e
     assert [row[3] for row in run.history] == pytest.approx(losses, rel=1e-4)
 
 
+def test_an_adapted_training_resets_its_buffer_at_its_own_epochs() -> None:
+    """22 samples in batches of 12 are two updates an epoch; twice as many epochs are eight resets, each after two."""
+    lengths: list[float] = []
+    run = training(network(), REGIME.adapted(12, 6), batch_size=12, reset_momentum=True)
+    step = run.optimizer.step
+
+    def noting() -> None:
+        buffers = [state["momentum_buffer"] for state in run.optimizer.state.values()]
+        lengths.append(sum(float(buffer.abs().sum()) for buffer in buffers))
+        step()
+
+    run.optimizer.step = noting
+    train(run)
+    assert run.total_updates == 16 and [length == 0 for length in lengths] == [True, False] * 8
+
+
 def test_without_momentum_there_is_no_buffer_to_reset() -> None:
     regime = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.0),), epochs=2)
     runs = [training(network(), regime, reset_momentum=reset) for reset in (True, False)]
@@ -245,12 +261,15 @@ def test_the_official_cut_keeps_the_number_of_ghosts_in_the_last_batch() -> None
         assert sizes[:4] == [6, 6, 5, 5]
 
 
+@pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 8, 15, 16])
-def test_a_training_stopped_anywhere_ends_as_if_never_stopped(stop_at: int) -> None:
-    whole = training(network(), noise=0.3, evaluate_every=2)
+def test_a_training_stopped_anywhere_ends_as_if_never_stopped(stop_at: int, reset: bool) -> None:
+    """Updates 4, 8 and 16 end an epoch: a momentum buffer that is reset is full at the stop, and empty after it."""
+    options = {"noise": 0.3, "evaluate_every": 2, "reset_momentum": reset}
+    whole = training(network(), **options)
     train(whole)
     states: list[dict] = []
-    first = training(network(), noise=0.3, evaluate_every=2)
+    first = training(network(), **options)
     probe = first.probe.__call__
 
     def stopping(update: int) -> None:
@@ -260,7 +279,7 @@ def test_a_training_stopped_anywhere_ends_as_if_never_stopped(stop_at: int) -> N
     first.probe = type("Stopping", (), {"__call__": lambda self, update: stopping(update), "rows": first.probe.rows})()
     with pytest.raises(Interrupted, match=f"after update {stop_at} of 16"):
         train(first, save=lambda: states.append(copy(first.state_dict())))
-    resumed = training(network(seed=0), noise=0.3, evaluate_every=2)
+    resumed = training(network(seed=0), **options)
     resumed.load_state_dict(states[-1])
     train(resumed)
     assert resumed.history == whole.history
