@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gbnlib import analysis, data, files, paper
+from gbnlib import claims, data, files, paper
 from gbnlib.experiments import provenance
 
 SCALE = "quick"
@@ -31,7 +31,7 @@ def findings() -> dict:
     """The F1 row and the verdicts of the report that was just made."""
     table = pd.read_csv(files.results_root() / SCALE / "tables" / "table1.csv")
     row = table[table.network == paper.published("table1")["rows"][0]["label"]]
-    verdicts = [verdict for verdict in analysis.read_verdicts(SCALE) if verdict.runs]
+    verdicts = [verdict for verdict in claims.read_verdicts(SCALE) if verdict.runs]
     return {
         "data": data.card(paper.protocol("f1", SCALE).dataset).label,
         "table1": row[["method", "paper", "ours", "low", "high", "n"]].to_dict("records"),

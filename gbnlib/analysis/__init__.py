@@ -1,4 +1,4 @@
-"""From tidy frames to statistics and verdicts."""
+"""From tidy frames to statistics."""
 
 from gbnlib.analysis.ablations import (
     ablation_effects,
@@ -9,7 +9,6 @@ from gbnlib.analysis.ablations import (
     defaults_sentence,
     momentum_gain,
 )
-from gbnlib.analysis.judges import VERDICTS
 from gbnlib.analysis.outcomes import (
     accuracies,
     compare_figure1,
@@ -28,24 +27,9 @@ from gbnlib.analysis.stats import (
     slope,
     smallest_detectable_difference,
 )
-from gbnlib.analysis.verdicts import (
-    RUN_CLAIMS,
-    Verdict,
-    completed,
-    judge,
-    judge_rows,
-    read_verdicts,
-    scorecard,
-    scorecard_layout,
-    summary,
-    write_verdicts,
-)
 
 __all__ = [
-    "RUN_CLAIMS",
-    "VERDICTS",
     "Interval",
-    "Verdict",
     "ablation_effects",
     "ablation_findings",
     "accuracies",
@@ -55,23 +39,15 @@ __all__ = [
     "compare_figure1",
     "compare_training",
     "compare_with_paper",
-    "completed",
     "declared_effects",
     "defaults_sentence",
     "difference",
     "gap_shares",
-    "judge",
-    "judge_rows",
     "mean",
     "momentum_gain",
     "outcomes",
-    "read_verdicts",
     "row_runs",
-    "scorecard",
-    "scorecard_layout",
     "slope",
     "smallest_detectable_difference",
-    "summary",
     "table1_layout",
-    "write_verdicts",
 ]

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from gbnlib import data, files, paper
 from gbnlib.analysis import diffusion, stats
-from gbnlib.analysis.identities import judge_identity, relative_difference
-from gbnlib.analysis.verdicts import Verdict
+from gbnlib.analysis.ghosts import relative_difference
 
 SCHEMES = ("with replacement", "without replacement")
 #: How the rate goes with the batch: its factor as a function of M_L / M_S.
@@ -190,24 +189,3 @@ def compare_reach(curves: pd.DataFrame) -> pd.DataFrame:
             row[f"over SB's, {diffusion.QUANTITIES[which]}"] = stats.mean(ratio, paper.confidence()).text()
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def judge_invariance(identity: pd.DataFrame, scale: str) -> Verdict:
-    """The verdict on C12; the evidence says what sampling without replacement leaves at the paper's own sizes."""
-    differences, row = pd.Series(dtype=float), paper.protocol("f1")
-    if len(identity):
-        differences = pd.concat([identity.formula, identity.invariance])
-    samples = data.card(row.dataset).train
-    left = (samples - row.large_batch) / (samples - row.small_batch)
-    also = (
-        f"; without replacement a factor stays, {left:.3f} for F1 on MNIST at {row.small_batch} and {row.large_batch}"
-    )
-    return judge_identity(
-        "C12",
-        differences,
-        item="appendix_a",
-        scale=scale,
-        network="a small network without BN",
-        dataset="random input",
-        also=also,
-    )

@@ -10,8 +10,6 @@ from scipy import stats
 from torch import Tensor, nn
 
 from gbnlib import paper
-from gbnlib.analysis.identities import judge_identity, relative_difference
-from gbnlib.analysis.verdicts import Verdict
 from gbnlib.nn import build_network, convert_ghost_batchnorm, ghost_batch_norm
 
 
@@ -157,18 +155,9 @@ def summarise_accumulation(differences: pd.DataFrame) -> pd.DataFrame:
     return shown.assign(network=[paper.protocol(name).label for name in shown.network])
 
 
-def judge_accumulation(differences: pd.DataFrame, scale: str) -> Verdict:
-    """The verdict on C13, from the double precision cases that must agree; the evidence names the control too."""
-    cases, also, networks = pd.Series(dtype=float), "", ""
-    if len(differences):
-        double = differences[differences.precision == "double"]
-        equal, control = double[double.case != "plain BN"], double[double.case == "plain BN"]
-        cases = pd.concat([equal.gradient, equal.statistics[equal.case == "ghost BN"]])
-        also = f"; plain batch normalization, the control, differs by {control.gradient.min():.1e} at least"
-        networks = " and ".join(paper.protocol(name).label for name in differences.network.unique())
-    return judge_identity(
-        "C13", cases, item="algorithm1", scale=scale, network=networks, dataset="random input", also=also
-    )
+def relative_difference(found: Tensor, wanted: Tensor) -> float:
+    """‖found − wanted‖ / ‖wanted‖."""
+    return ((found - wanted).norm() / wanted.norm()).item()
 
 
 def accumulate(model: nn.Module, images: Tensor, labels: Tensor, chunk: int) -> None:

@@ -9,16 +9,6 @@ import pandas as pd
 
 from gbnlib import paper
 from gbnlib.analysis import stats
-from gbnlib.analysis.judges import (
-    INCONCLUSIVE,
-    NOT_TESTED,
-    Decision,
-    by_signs,
-    detectable,
-    gap_of,
-    told_gap,
-)
-from gbnlib.analysis.outcomes import outcomes
 
 _ADDED = ("place", "high_rate")
 
@@ -116,52 +106,3 @@ def compare_patience(places: pd.DataFrame) -> pd.DataFrame:
         row = {"epochs at the high rate": int(length), "error at their end": told["plateau"]}
         rows.append({**row, "final error": told["final"]})
     return pd.DataFrame(rows)
-
-
-def _judge_places(history: pd.DataFrame, row: pd.DataFrame) -> Decision:
-    """C9: adapted batches minus the small one, in error averaged over the looks after the drop."""
-    runs = one_regime(with_places(history))
-    small = error_after_drop(runs[runs.method == "SB"])
-    adapted = {size: error_after_drop(part) for size, part in runs[runs.method != "SB"].groupby("batch_size")}
-    if not small or not adapted:
-        return NOT_TESTED, "no finished runs of the small batch or of an adapted one", 0
-    failed = outcomes(history).query("status == 'diverged' and method != 'SB'")
-    for size, part in failed.groupby("batch_size"):
-        adapted[size] = [*adapted.get(size, []), *part.final_error]
-    found = {size: stats.difference(values, small, paper.confidence()) for size, values in sorted(adapted.items())}
-    told = ", ".join(f"{size} minus small {each.text('points', sign=True)}" for size, each in found.items())
-    gap = gap_of(row)
-    evidence, n = f"error after the drop: {told}; {told_gap(gap)}", min(min(each.n) for each in found.values())
-    if not gap.above(0):
-        return INCONCLUSIVE, evidence, n
-    margin = paper.claims()["C9"].margin * gap.estimate
-    supporting = [each.below(margin) for each in found.values()]
-    return by_signs(supporting, [each.above(margin) for each in found.values()]), evidence, n
-
-
-def _judge_patience(history: pd.DataFrame, row: pd.DataFrame) -> Decision:
-    """C11: final error after the shorter of the two longest high-rate phases minus that after the longer."""
-    table = patience(with_places(history))
-    lengths = sorted(table.high_rate.unique())[-2:]
-    if len(lengths) < 2:
-        return NOT_TESTED, "fewer than two lengths of the high-rate phase are finished", 0
-    left, stayed = (table[table.high_rate == length] for length in lengths)
-    gain = stats.difference(left.final, stayed.final, paper.confidence())
-    fall = late_fall(with_places(history), *lengths)
-    gap = gap_of(row)
-    evidence = (
-        f"final error after {lengths[0]:.0f} minus after {lengths[1]:.0f} epochs at the high rate: "
-        f"{gain.text('points', sign=True)}; fall of the error at the high rate between the ends of the two: "
-        f"{fall.text('points', sign=True)}; {told_gap(gap)}"
-    )
-    if not (gap.above(0) and fall.below(paper.claims()["C11"].margin * gap.estimate)):
-        known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
-        return INCONCLUSIVE, f"{evidence}; {known}", min(gain.n)
-    decision = by_signs([gain.above(0)], [gain.below(0)])
-    if decision == INCONCLUSIVE:
-        evidence += detectable(left.final.tolist(), stayed.final.tolist())
-    return decision, evidence, min(gain.n)
-
-
-#: The judges of Figure 3.
-JUDGES = {"C9": _judge_places, "C11": _judge_patience}

@@ -37,6 +37,10 @@ class Interval:
         """Whether the whole interval lies below a threshold."""
         return self.high < threshold
 
+    def times(self, factor: float) -> "Interval":
+        """The interval of a positive multiple."""
+        return Interval(factor * self.estimate, factor * self.low, factor * self.high, self.n, self.kind)
+
     def text(self, unit: str = "", *, digits: int = 2, sign: bool = False) -> str:
         """The estimate with its unit, its interval and the numbers of values, in words."""
         if math.isnan(self.estimate):

@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from gbnlib import analysis, data, experiments, files, paper
+from gbnlib import analysis, claims, data, experiments, files, paper
 from gbnlib.analysis import measured
 from gbnlib.experiments import RunConfig, measurements, provenance
 from gbnlib.report import plots
@@ -272,19 +272,19 @@ class Notebook:
         described = {"name": name, "item": self.item.name, "position": self.exhibits, **words}
         files.write_json(folder / f"{name}.json", described)
 
-    def verdict(self, history: pd.DataFrame, others: Sequence[analysis.Verdict] = ()) -> None:
+    def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = ()) -> None:
         """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards."""
         verdicts = [
-            analysis.judge(claim, history, item=self.item.name, scale=self.scale, network=network.id)
+            claims.judge(claim, history, item=self.item.name, scale=self.scale, network=network.id)
             for claim in self.item.claims
             if claim not in {other.claim for other in others}
             for network, _ in self.networks(history)
         ]
         self.show_verdicts([*verdicts, *others])
 
-    def show_verdicts(self, verdicts: Sequence[analysis.Verdict]) -> None:
+    def show_verdicts(self, verdicts: Sequence[claims.Verdict]) -> None:
         """Save verdicts and show them as cards."""
-        analysis.write_verdicts(verdicts, self.scale)
+        claims.write_verdicts(verdicts, self.scale)
         for verdict in verdicts:
             display(Markdown(verdict_card(verdict)))
         if not verdicts:

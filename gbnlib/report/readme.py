@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gbnlib import analysis, experiments, files, paper
-from gbnlib.analysis import diffusion, landscape_statistics
+from gbnlib import analysis, claims, experiments, files, paper
+from gbnlib.analysis import diffusion
 from gbnlib.experiments import measurements
 from gbnlib.report import benchmarks
 from gbnlib.report.items import get_item
@@ -62,7 +62,7 @@ def _row() -> str:
     columns = {"method": "method", "paper": "paper (MNIST)", "ours": "here", "low": "low", "high": "high", "n": "seeds"}
     table = pd.DataFrame(facts["table1"])[list(columns)].rename(columns=columns)
     told = {name: {"statement": claim.statement, "tag": claim.tag} for name, claim in paper.claims().items()}
-    verdicts = [analysis.Verdict(**told[each["claim"]], **each) for each in facts["verdicts"]]
+    verdicts = [claims.Verdict(**told[each["claim"]], **each) for each in facts["verdicts"]]
     rounded = table.to_markdown(index=False, floatfmt=".2f")
     return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *map(_told, verdicts)])
 
@@ -130,20 +130,20 @@ def _mnist_configs(item: str) -> list[experiments.RunConfig]:
     return [config for config in experiments.plan(item, "desk") if config.network == "f1"]
 
 
-def _mnist_verdicts() -> list[analysis.Verdict]:
+def _mnist_verdicts() -> list[claims.Verdict]:
     """What the finished runs and measurements of F1 on MNIST decide, in the order of the claims."""
     verdicts = []
     for item in _MNIST_ITEMS:
         history, distance = experiments.load_runs(_mnist_configs(item))
         frame = diffusion.high_rate_curves(history, distance) if item == "figure2" else history
-        for claim in set(get_item(item).claims) & set(analysis.RUN_CLAIMS):
-            verdicts.append(analysis.judge(claim, frame, item=item, scale="desk", network="f1"))
+        for claim in set(get_item(item).claims) & set(claims.RUN_CLAIMS):
+            verdicts.append(claims.judge(claim, frame, item=item, scale="desk", network="f1"))
     made = {name: _measured(name) for name in ("landscape_f1", "trajectory_f1", "landscape_null")}
     landscape, trajectory, null = made.values()
     if len(landscape):
         beside = {"trajectory": trajectory, "null": null}
-        verdicts.append(landscape_statistics.judge_spread(landscape, "f1", "mnist", "desk", **beside))
-    return [verdict for verdict in analysis.completed(verdicts, "desk") if verdict.tested]
+        verdicts.append(claims.judge("C5", landscape, item="figure4", scale="desk", beside=beside))
+    return [verdict for verdict in claims.completed(verdicts, "desk") if verdict.tested]
 
 
 def _measured(name: str) -> pd.DataFrame:
@@ -152,7 +152,7 @@ def _measured(name: str) -> pd.DataFrame:
     return pd.DataFrame() if found is None else found.frame()
 
 
-def _told(verdict: analysis.Verdict) -> str:
+def _told(verdict: claims.Verdict) -> str:
     """A verdict as an entry of a list."""
     return f"- {verdict.claim}, {verdict.clause}: **{verdict.verdict}**. {verdict.evidence}."
 

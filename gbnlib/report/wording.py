@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gbnlib import analysis, experiments, paper
+from gbnlib import claims, experiments, paper
 from gbnlib.experiments import measurements
 
 
@@ -36,7 +36,7 @@ def averaged(runs: pd.DataFrame) -> str:
     return f"Means over {seeds} seeds with {100 * paper.confidence():.0f} % t intervals{few}."
 
 
-def verdict_card(verdict: analysis.Verdict) -> str:
+def verdict_card(verdict: claims.Verdict) -> str:
     """A verdict as a card in Markdown."""
     where = f"{verdict.network_label} on {verdict.dataset_label}, scale {verdict.scale}"
     lines = [

@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from gbnlib import claims
 from gbnlib.analysis import covariance
-from gbnlib.analysis.judges import NOT, NOT_TESTED, REPRODUCED
+from gbnlib.claims.decision import NOT, NOT_TESTED, REPRODUCED
 
 WITH, WITHOUT = covariance.SCHEMES
 
@@ -91,9 +92,9 @@ def test_approximations_are_repeatable_and_start_alike() -> None:
 def test_c12_asks_for_formula_and_invariance(difference: float, expected: str) -> None:
     """For F1 on MNIST (60,000 − 4,096) / (60,000 − 128) = 0.934 stays."""
     frame = pd.DataFrame({"formula": [1e-15], "invariance": [difference]})
-    verdict = covariance.judge_invariance(frame, "quick")
+    verdict = claims.judge("C12", frame, item="appendix_a", scale="quick")
     assert verdict.verdict == expected and verdict.claim == "C12" and "0.934" in verdict.evidence
-    assert covariance.judge_invariance(pd.DataFrame(), "quick").verdict == NOT_TESTED
+    assert claims.judge("C12", pd.DataFrame(), item="appendix_a", scale="quick").verdict == NOT_TESTED
 
 
 def test_the_table_of_the_identity() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbnlib import analysis, experiments
+from gbnlib import claims, experiments
 from gbnlib.analysis import diffusion
-from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
-from tests.analysis.rows import ROW
+from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+from tests.claims.rows import ROW
 
 T = np.unique(np.round(np.logspace(0, 3, 40)))
 TRUE = {
@@ -93,7 +93,7 @@ def curves(made: dict) -> pd.DataFrame:
 
 def judged(claim: str, made: dict) -> str:
     """The verdict on a claim."""
-    return analysis.judge(claim, curves(made), item="figure2", scale="quick", row=ROW).verdict
+    return claims.judge(claim, curves(made), item="figure2", scale="quick", row=ROW).verdict
 
 
 def test_curves_end_with_the_first_phase_at_a_distance_between_the_recorded_ones() -> None:
@@ -170,7 +170,7 @@ def test_c2_leaves_out_a_seed_with_too_few_points() -> None:
     every = curves({("SB", 32): logarithm(1)})
     short = every[(every.seed > 0) | (every["update"] <= 3) | (every["update"] == every.end)]
     found, expected = (
-        analysis.judge("C2", each, item="figure2", scale="quick", row=ROW) for each in (short, every[every.seed > 0])
+        claims.judge("C2", each, item="figure2", scale="quick", row=ROW) for each in (short, every[every.seed > 0])
     )
     assert found.evidence == expected.evidence
 
@@ -186,7 +186,7 @@ def test_c3_is_a_shorter_way_of_the_largest_batch(factors: tuple, expected: str)
 def test_c3_holds_in_part_where_the_largest_batch_only_makes_fewer_updates() -> None:
     """One curve for all: batch 320 ends it after 10 updates, batch 32 after 100."""
     same = {("SB", 32): logarithm(1), ("LB", 320): logarithm(1)}
-    verdict = analysis.judge("C3", curves(same), item="figure2", scale="quick", row=ROW)
+    verdict = claims.judge("C3", curves(same), item="figure2", scale="quick", row=ROW)
     assert verdict.verdict == PARTLY and "at update 10 " in verdict.evidence
 
 
@@ -203,7 +203,7 @@ def test_c4_is_judged_over_the_papers_range_of_batches() -> None:
     """Half to 16 times the small batch: 1,600 is 50 times batch 32, and left out however far apart it lies."""
     beyond = {("LB", 1600): logarithm(9), ("LB+LR+GBN", 1600): logarithm(90)}
     verdict, without = (
-        analysis.judge("C4", curves(made), item="figure2", scale="quick", row=ROW)
+        claims.judge("C4", curves(made), item="figure2", scale="quick", row=ROW)
         for made in (APART | TOGETHER | beyond, APART | TOGETHER)
     )
     assert verdict.evidence == without.evidence and "3 batch sizes, 32 to 320" in verdict.evidence
@@ -220,8 +220,8 @@ def test_c4_compares_the_batch_sizes_that_are_finished_before_and_after() -> Non
     """Batch 64 lies far out before, and is not trained yet after: the spread is that of 32 and 320 in both."""
     missing = {key: curve for key, curve in (APART | TOGETHER).items() if key != ("LB+LR+GBN", 64)}
     outlying = curves(missing | {("LB", 64): logarithm(9)})
-    verdict = analysis.judge("C4", outlying, item="figure2", scale="quick", row=ROW)
-    without = analysis.judge("C4", outlying[outlying.batch_size != 64], item="figure2", scale="quick", row=ROW)
+    verdict = claims.judge("C4", outlying, item="figure2", scale="quick", row=ROW)
+    without = claims.judge("C4", outlying[outlying.batch_size != 64], item="figure2", scale="quick", row=ROW)
     assert verdict.evidence == without.evidence and "mean spread of 2 batch sizes" in verdict.evidence
     assert set(diffusion.comparable(outlying).batch_size) == {32, 320}
     assert set(diffusion.comparable(curves(APART)).batch_size) == {32, 64, 320}  # nothing after yet
@@ -230,7 +230,7 @@ def test_c4_compares_the_batch_sizes_that_are_finished_before_and_after() -> Non
 def test_a_quantity_alone_makes_a_claim_partly_reproduced() -> None:
     found = curves({("SB", 32): logarithm(1)})
     found["first"] = found["update"] ** 0.5 + found.weights / 100
-    verdict = analysis.judge("C2", found, item="figure2", scale="quick", row=ROW)
+    verdict = claims.judge("C2", found, item="figure2", scale="quick", row=ROW)
     assert verdict.verdict == PARTLY
     assert "all weights (reproduced): " in verdict.evidence and "first tensor (not reproduced): " in verdict.evidence
 
@@ -244,14 +244,14 @@ def test_another_network_in_the_frame_changes_no_verdict() -> None:
     for claim in ("C2", "C3", "C4"):
         for network, alone in (("f1", first), ("resnet44", second)):
             verdicts = [
-                analysis.judge(claim, c, item="figure2", scale="paper", network=network, row=ROW) for c in (both, alone)
+                claims.judge(claim, c, item="figure2", scale="paper", network=network, row=ROW) for c in (both, alone)
             ]
             assert verdicts[0] == verdicts[1] and set(verdicts[0].runs) == set(alone.run)
-        assert analysis.judge(claim, both, item="figure2", scale="paper", row=ROW).verdict == REPRODUCED
+        assert claims.judge(claim, both, item="figure2", scale="paper", row=ROW).verdict == REPRODUCED
 
 
 def test_one_seed_decides_nothing_and_no_runs_are_no_test() -> None:
     one = curves(APART).query("seed == 0")
-    assert analysis.judge("C3", one, item="figure2", scale="quick", row=ROW).verdict == INCONCLUSIVE
+    assert claims.judge("C3", one, item="figure2", scale="quick", row=ROW).verdict == INCONCLUSIVE
     empty = diffusion.high_rate_curves(pd.DataFrame(), pd.DataFrame())
-    assert analysis.judge("C2", empty, item="figure2", scale="quick", row=ROW).verdict == NOT_TESTED
+    assert claims.judge("C2", empty, item="figure2", scale="quick", row=ROW).verdict == NOT_TESTED

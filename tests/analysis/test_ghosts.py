@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from gbnlib import claims
 from gbnlib.analysis import ghosts
-from gbnlib.analysis.judges import NOT, NOT_TESTED, REPRODUCED
+from gbnlib.claims.decision import NOT, NOT_TESTED, REPRODUCED
 from gbnlib.nn import GhostBatchNorm1d
 
 
@@ -68,7 +69,7 @@ def differences(gradient: float, statistics: float = 1e-15) -> pd.DataFrame:
     ],
 )
 def test_c13_asks_for_every_difference(frame: pd.DataFrame, expected: str) -> None:
-    verdict = ghosts.judge_accumulation(frame, "quick")
+    verdict = claims.judge("C13", frame, item="algorithm1", scale="quick")
     assert verdict.verdict == expected and verdict.claim == "C13"
     assert expected != REPRODUCED or "differs by 7.0e-01" in verdict.evidence
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gbnlib import data, files, paper
+from gbnlib import claims, data, files, paper
 from gbnlib.analysis import landscape, landscape_statistics
-from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, REPRODUCED
+from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, REPRODUCED
 
 DISTANCES = [0.0, 0.5, 2.0, 8.0]
 SMALL = {"directions": 2, "samples": 3, "sample_size": 8, "seeds": 2, "threads": 1}
@@ -127,15 +127,15 @@ def synthetic(exponents: list[float]) -> pd.DataFrame:
     ],
 )
 def test_c5_asks_for_an_exponent_near_one(exponents: list[float], expected: str) -> None:
-    verdict = landscape_statistics.judge_spread(synthetic(exponents), "f1", "digits", "quick")
+    verdict = claims.judge("C5", synthetic(exponents), item="figure4", scale="quick")
     assert verdict.verdict == expected and verdict.n == len(exponents) and verdict.criterion
-    assert landscape_statistics.judge_spread(pd.DataFrame(), "f1", "digits", "quick").verdict == NOT_TESTED
+    assert claims.judge("C5", pd.DataFrame(), item="figure4", scale="quick").verdict == NOT_TESTED
 
 
 def test_a_seed_below_the_noise_has_no_exponent_and_is_named() -> None:
     frame = synthetic([1.0, 1.0, 1.0, 1.0])
     frame.loc[(frame.seed == 3) & (frame.distance == 0.5), "sd"] = np.nan
-    verdict = landscape_statistics.judge_spread(frame, "f1", "digits", "quick")
+    verdict = claims.judge("C5", frame, item="figure4", scale="quick")
     assert verdict.n == 3 and "of 1 seed an estimate lies below the noise" in verdict.evidence
 
 
@@ -155,7 +155,7 @@ def test_the_verdict_tells_how_soon_training_is_farther_away_and_what_shuffled_l
     steps = zip([1, 5, 13, 20], [1.0, 8.0, 9.0, 10.0], strict=True)
     trajectory = pd.DataFrame([{"seed": 0, "update": update, "distance": distance} for update, distance in steps])
     beside = {"trajectory": trajectory, "null": synthetic([1.1, 1.1, 1.1])}
-    evidence = landscape_statistics.judge_spread(synthetic([1.0] * 3), "f1", "digits", "quick", **beside).evidence
+    evidence = claims.judge("C5", synthetic([1.0] * 3), item="figure4", scale="quick", beside=beside).evidence
     assert "training is past these distances after 13 updates" in evidence
     assert "with shuffled labels the exponent is 1.10 [1.10, 1.10] (n = 3)" in evidence
 

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from gbnlib import analysis
+from gbnlib import analysis, claims
 from gbnlib.analysis.outcomes import count_diverged
 
 
@@ -62,9 +62,9 @@ def test_a_row_of_table2_takes_its_own_batch_sizes() -> None:
     assert table.loc[("AlexNet, LB 4096", "LB+LR+GBN"), "ours"] == 55.0
     assert table.loc[("AlexNet, LB 8192", "LB+LR+GBN"), "ours"] == 54.0
     assert table.loc[("AlexNet, LB 8192", "LB"), "n"] == 3
-    verdicts = analysis.judge_rows(("C6", "C7"), runs, item="table2", scale="paper")
+    verdicts = claims.judge_rows(("C6", "C7"), runs, item="table2", scale="paper")
     assert len({verdict.file for verdict in verdicts}) == 4
-    assert analysis.judge_rows(("C6",), pd.DataFrame(), item="table2", scale="quick") == []
+    assert claims.judge_rows(("C6",), pd.DataFrame(), item="table2", scale="quick") == []
 
 
 def test_the_layout_puts_ours_under_the_papers_row() -> None:

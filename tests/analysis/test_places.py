@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from gbnlib import analysis
+from gbnlib import claims
 from gbnlib.analysis import places
-from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
-from tests.analysis.rows import ROW
+from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+from tests.claims.rows import ROW
 
 
 def run(name: str, method: str, batch_size: int, seed: int, errors: list[float], high_rate: int = 2) -> list[dict]:
@@ -32,7 +32,7 @@ def history(*groups: tuple) -> pd.DataFrame:
 
 def judged(claim: str, runs: pd.DataFrame) -> str:
     """The verdict on a claim."""
-    return analysis.judge(claim, runs, item="figure3", scale="quick", row=ROW).verdict
+    return claims.judge(claim, runs, item="figure3", scale="quick", row=ROW).verdict
 
 
 SMALL = ("small", "SB", 32, [9, 8, 4, 3])
@@ -87,7 +87,7 @@ def test_c9_is_non_inferiority_after_the_drop(errors: tuple, expected: str) -> N
 def test_c11_is_the_final_error_once_the_plateau_is_reached(longer: list[float], expected: str) -> None:
     runs = history(SMALL, ("longer", "SB", 32, longer, 4))
     assert judged("C11", runs) == expected
-    evidence = analysis.judge("C11", runs, item="figure3", scale="quick", row=ROW).evidence
+    evidence = claims.judge("C11", runs, item="figure3", scale="quick", row=ROW).evidence
     assert ("the shorter ends before the plateau" in evidence) == (longer[3] == 6)
 
 
@@ -97,7 +97,7 @@ def test_a_plateau_that_is_not_shown_decides_nothing() -> None:
     last = (runs.run.str.startswith("longer")) & (runs["update"] == 4)
     runs.loc[last, "validation_error"] -= runs.seed[last].map({0: 0.0, 1: 1.0, 2: -1.0})
     assert judged("C11", runs) == INCONCLUSIVE
-    assert "a plateau is not shown" in analysis.judge("C11", runs, item="figure3", scale="quick", row=ROW).evidence
+    assert "a plateau is not shown" in claims.judge("C11", runs, item="figure3", scale="quick", row=ROW).evidence
 
 
 def test_the_late_fall_is_within_the_longer_runs() -> None:
@@ -117,12 +117,12 @@ def test_each_network_has_its_own_places_and_its_own_verdicts() -> None:
         assert places.with_places(both).query("network == @network").place.tolist() == alone["update"].tolist()
         for claim in ("C9", "C11"):
             found, expected = (
-                analysis.judge(claim, runs, item="figure3", scale="paper", network=network, row=ROW)
+                claims.judge(claim, runs, item="figure3", scale="paper", network=network, row=ROW)
                 for runs in (both, alone)
             )
             assert found == expected and set(found.runs) == set(alone.run)
     assert judged("C9", both) == REPRODUCED
-    assert analysis.judge("C9", both, item="figure3", scale="paper", network="resnet44", row=ROW).verdict == NOT
+    assert claims.judge("C9", both, item="figure3", scale="paper", network="resnet44", row=ROW).verdict == NOT
 
 
 def test_a_network_without_its_small_batch_has_no_places() -> None:

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from gbnlib import analysis
+from gbnlib import claims
 from gbnlib.analysis import covariance, ghosts, walk_statistics
 from gbnlib.report import covariance_plots, ghost_plots, landscape_plots, theory_plots
 
@@ -49,8 +49,8 @@ def test_tables_and_verdicts_are_empty() -> None:
     assert ghosts.summarise_accumulation(NOTHING).empty and covariance.summarise_identity(NOTHING).empty
     assert walk_statistics.compare_with_theory(NOTHING, NOTHING, NOTHING).empty
     assert walk_statistics.field_growth(NOTHING).empty
-    verdicts = [ghosts.judge_accumulation(NOTHING, "quick"), covariance.judge_invariance(NOTHING, "quick")]
-    assert {verdict.verdict for verdict in verdicts} == {analysis.VERDICTS[-1]}
+    verdicts = [claims.judge(claim, NOTHING, item="algorithm1", scale="quick") for claim in ("C5", "C12", "C13")]
+    assert {verdict.verdict for verdict in verdicts} == {claims.VERDICTS[-1]}
 
 
 def test_what_is_measured_of_the_theory_is_compared_alone() -> None:

@@ -7,7 +7,7 @@ run leaves none. What is absent is absent here too, and the pages say so.
 import dataclasses
 from pathlib import Path
 
-from gbnlib.analysis import Verdict
+from gbnlib.claims import Verdict
 from gbnlib.errors import UsageError
 from gbnlib.files import read_json
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import jinja2
 
-from gbnlib import analysis, paper
-from gbnlib.analysis.judges import NOT_TESTED
+from gbnlib import claims, paper
+from gbnlib.claims.decision import NOT_TESTED
 from gbnlib.report import benchmarks
 from gbnlib.report.listing import duration
 from gbnlib.report.networks import network_table
@@ -59,7 +59,7 @@ def _write_item(item: Item, source: Path, render: Callable[..., str], shown: set
 def _summary(contents: Contents) -> dict:
     """What the front page says of all items together: the answer, what is unfinished, data and scales."""
     return {
-        "answer": analysis.summary(analysis.completed(contents.verdicts, contents.scale)),
+        "answer": claims.summary(claims.completed(contents.verdicts, contents.scale)),
         "judged": [verdict for verdict in contents.verdicts if verdict.tested],
         "unfinished": [item for item in contents.items if item.finished < item.planned],
         "datasets": sorted({name for item in contents.items for name in item.datasets}),

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from gbnlib import analysis, paper
-from gbnlib.analysis.convergence import shortfall
-from gbnlib.analysis.judges import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
-from tests.analysis.rows import ROW
+from gbnlib import claims, paper
+from gbnlib.claims.convergence import shortfall
+from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+from tests.claims.rows import ROW
 
 
 def runs(errors: dict, key: str = "method") -> pd.DataFrame:
@@ -28,9 +28,9 @@ def around(center: float, spread: float = 0.1) -> Sequence[float]:
     return [center - spread, center, center + spread]
 
 
-def judged(claim: str, history: pd.DataFrame) -> analysis.Verdict:
+def judged(claim: str, history: pd.DataFrame) -> claims.Verdict:
     """The verdict at quick scale."""
-    return analysis.judge(claim, history, item="table1", scale="quick", row=ROW)
+    return claims.judge(claim, history, item="table1", scale="quick", row=ROW)
 
 
 GAP = {"SB": around(2.0), "LB": around(5.0)}
@@ -113,7 +113,7 @@ def test_a_small_difference_of_the_paper_is_said_not_to_be_testable_with_so_few_
 def test_a_row_that_has_not_converged_is_not_judged() -> None:
     """At desk ResNet44's training error must lie 10 points under its validation error."""
     history = runs({**GAP, "LB+LR": around(4.0)}).assign(network="resnet44")
-    verdict = analysis.judge("C6", history, item="table1", scale="desk", network="resnet44", row=ROW)
+    verdict = claims.judge("C6", history, item="table1", scale="desk", network="resnet44", row=ROW)
     assert verdict.verdict == NOT_TESTED and verdict.evidence.startswith("under-trained, not tested: SB's training")
     assert "lies 1.0 points under its validation error, not 10" in verdict.evidence
     memorised = ROW.assign(validation_error=ROW.validation_error + 20)
@@ -139,28 +139,28 @@ def test_c1_is_a_trend_and_a_difference_of_the_ends(errors: dict, expected: str)
 
 def test_verdicts_come_back_from_disk_with_the_untested_claims() -> None:
     written = judged("C6", runs({**GAP, "LB+LR": around(4.0)}))
-    analysis.write_verdicts([written], "quick")
-    read = analysis.read_verdicts("quick")
+    claims.write_verdicts([written], "quick")
+    read = claims.read_verdicts("quick")
     assert [verdict.claim for verdict in read] == list(paper.claims())
     assert next(verdict for verdict in read if verdict.claim == "C6") == written
-    table = analysis.scorecard(read)
+    table = claims.scorecard(read)
     assert len(table) == 13 and table.verdict[5] == "reproduced"
-    layout = analysis.scorecard_layout(table)
+    layout = claims.scorecard_layout(table)
     assert layout.claim[5].startswith("C6: √ scaling") and "(n = 3" in layout.evidence[5]
     assert list(layout) == ["claim", "network and data", "verdict", "evidence", "paper"]
 
 
 def test_the_summary_names_every_claim_once() -> None:
     history = runs({**GAP, "LB+LR": around(4.0), "LB+LR+GBN": around(6.0)})
-    analysis.write_verdicts([judged("C6", history), judged("C7", history)], "quick")
-    text = analysis.summary(analysis.read_verdicts("quick"))
+    claims.write_verdicts([judged("C6", history), judged("C7", history)], "quick")
+    text = claims.summary(claims.read_verdicts("quick"))
     assert "**Reproduced**: C6 (√ scaling" in text and "**Not reproduced**: C7" in text
     assert "- **Not tested at this scale**: C1, C2" in text
     assert text.startswith("At scale quick, 2 of 13 claims are tested, with F1 on MNIST digits (5,000, emb")
     assert "one a claim, network and data set: 1 reproduced and 1 not reproduced.\n\n- **R" in text
     another = replace(judged("C6", history), network="c1", network_label="C1", verdict=NOT)
-    analysis.write_verdicts([another], "quick")
-    text = analysis.summary(analysis.read_verdicts("quick"))
+    claims.write_verdicts([another], "quick")
+    text = claims.summary(claims.read_verdicts("quick"))
     assert "gap at equal epochs; F1 on MNIST digits (5,000, embedded))." in text.split("**Not")[0]
     assert "closes part of the gap at equal epochs; C1 on" in text.split("**Not reproduced**")[1]
-    assert analysis.summary(analysis.read_verdicts("desk")) == "Nothing has been tested at this scale yet."
+    assert claims.summary(claims.read_verdicts("desk")) == "Nothing has been tested at this scale yet."

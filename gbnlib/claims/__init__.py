@@ -1,0 +1,32 @@
+"""From tidy frames to verdicts on the paper's claims. `claims.py` has a function for each, by `paper/criteria.toml`."""
+
+from gbnlib.claims.claims import CLAIMS, RUN_CLAIMS
+from gbnlib.claims.decision import VERDICTS, Case, Decision
+from gbnlib.claims.scorecard import (
+    completed,
+    read_verdicts,
+    scorecard,
+    scorecard_layout,
+    summary,
+    write_verdicts,
+)
+from gbnlib.claims.verdict import Subject, Verdict, judge, judge_rows, subject
+
+__all__ = [
+    "CLAIMS",
+    "RUN_CLAIMS",
+    "VERDICTS",
+    "Case",
+    "Decision",
+    "Subject",
+    "Verdict",
+    "completed",
+    "judge",
+    "judge_rows",
+    "read_verdicts",
+    "scorecard",
+    "scorecard_layout",
+    "subject",
+    "summary",
+    "write_verdicts",
+]

@@ -1,0 +1,282 @@
+"""The claims of the paper, a function each: the frames in, a decision out, by the criterion in `criteria.toml`."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from gbnlib import data, paper
+from gbnlib.analysis import diffusion, landscape_statistics, places, stats
+from gbnlib.analysis.outcomes import accuracies, outcomes
+from gbnlib.claims.decision import (
+    INCONCLUSIVE,
+    NOT,
+    NOT_TESTED,
+    PARTLY,
+    REPRODUCED,
+    Case,
+    Decision,
+    by_signs,
+    detectable,
+    gap_of,
+    lacking,
+    of_both_quantities,
+    told_gap,
+    within,
+)
+
+#: Whose distance C2 to C4 ask about.
+_QUANTITIES = {diffusion.QUANTITIES[which]: which for which in ("weights", "first")}
+
+
+def c1(case: Case) -> Decision:
+    """Error grows with batch size: largest minus smallest batch, and a rise from size to size."""
+    table = outcomes(case.frame).pivot_table(index="seed", columns="batch_size", values="final_error")
+    if table.shape[1] < 2:
+        return Decision(NOT_TESTED, "fewer than two batch sizes are finished")
+    smallest, *_, largest = table.columns
+    found = table[largest].dropna().tolist(), table[smallest].dropna().tolist()
+    ends, shared = stats.difference(*found, paper.confidence()), table.dropna().to_numpy()
+    rising = stats.page_trend_p(shared) if min(shared.shape) > 1 and shared.shape[1] > 2 else math.nan
+    verdict = by_signs([ends.above(0), rising < (1 - paper.confidence()) / 2], [ends.below(0)])
+    evidence = (
+        f"error at {largest} minus error at {smallest}: {ends.text('points', sign=True)}; "
+        f"trend over sizes: p = {rising:.1g} (Page, one-sided); means from {smallest} to {largest}: "
+        + ", ".join(f"{mean:.2f}" for mean in table.mean())
+    )
+    return Decision(verdict, evidence + detectable(verdict, *found), int(table.count().min()))
+
+
+def c2(case: Case) -> Decision:
+    """The distance grows like log t: an exponent that is 0 for it, and which law predicts later updates."""
+    small = case.frame[case.frame.method == "SB"]
+    each = [curve for _, curve in small.groupby("seed") if diffusion.long_enough(curve)]
+    if not each:
+        points = 2 * diffusion.FEWEST_POINTS
+        return Decision(NOT_TESTED, f"no small-batch run with {points} points in its high-rate phase")
+    margin = paper.claims()["C2"].margin
+
+    def decide(which: str) -> Decision:
+        exponents = stats.mean([diffusion.exponent(curve, which) for curve in each], paper.confidence())
+        ratio = stats.mean([diffusion.rivals_error(curve, which) for curve in each], paper.confidence())
+        slope = np.mean([diffusion.fit_laws(curve, which)["logarithm"].b for curve in each])
+        near = within(exponents, -margin, margin)
+        verdict = by_signs([near == REPRODUCED, ratio.above(1)], [near == NOT and ratio.below(1)])
+        evidence = (
+            f"exponent λ {exponents.text(sign=True)}, where 0 ± {margin} counts as a logarithm; prediction error of "
+            f"the better rival over the logarithm's {ratio.text()}; b = {slope:.2f}"
+        )
+        return Decision(verdict, evidence, len(each))
+
+    return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
+
+
+def c3(case: Case) -> Decision:
+    """At one rate larger batches get less far: largest minus smallest, at the ends of phases and at equal updates."""
+    runs = diffusion.panel(case.frame, "before")
+    if runs.batch_size.nunique() < 2:
+        return Decision(NOT_TESTED, "fewer than two batch sizes are finished")
+    last = diffusion.shared_update(runs)
+
+    def decide(which: str) -> Decision:
+        ends = diffusion.distances_at(runs, which)
+        at_end, at_equal = map(_largest_minus_smallest, (ends, diffusion.distances_at(runs, which, last)))
+        evidence = (
+            f"largest minus smallest batch, at the ends {at_end.text(sign=True)}, at update {last:,} "
+            f"{at_equal.text(sign=True)}"
+        )
+        supporting = [at_end.below(0), at_end.below(0) and at_equal.below(0)]
+        return Decision(by_signs(supporting, [at_end.above(0)]), evidence, int(ends.count().min()))
+
+    return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
+
+
+def _largest_minus_smallest(table: pd.DataFrame) -> stats.Interval:
+    """The distance of the largest batch minus that of the smallest, from a table with a column a batch size."""
+    largest, smallest = (table[size].dropna().tolist() for size in (table.columns.max(), table.columns.min()))
+    return stats.difference(largest, smallest, paper.confidence())
+
+
+def c4(case: Case) -> Decision:
+    """With the remedies the curves coincide: the mean spread over batch sizes after them over that before."""
+    curves = diffusion.of_the_papers_range(case.frame)
+    if curves.method.nunique() < 3:
+        return Decision(NOT_TESTED, "not all methods are finished")
+    curves = diffusion.comparable(curves)
+    last, sizes = diffusion.shared_update(curves), sorted(curves.batch_size.unique())
+
+    def decide(which: str) -> Decision:
+        spreads = (diffusion.mean_spread(diffusion.panel(curves, name), which, last) for name in diffusion.PANELS)
+        before, after = spreads
+        ratio = stats.mean((after / before).dropna(), paper.confidence())
+        smaller = PARTLY if ratio.below(1) else by_signs([False], [ratio.above(1)])
+        evidence = (
+            f"mean spread of {len(sizes)} batch sizes, {sizes[0]} to {sizes[-1]}, over the updates up to {last:,}: "
+            f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, ratio {ratio.text()}"
+        )
+        return Decision(REPRODUCED if ratio.below(0.5) else smaller, evidence, ratio.n[0])
+
+    return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
+
+
+def c5(case: Case) -> Decision:
+    """The loss varies linearly with the distance: an exponent near 1. The frame is that of `measure_directions`.
+
+    Beside it: "trajectory", that of a training, and "null", a landscape with shuffled labels.
+    """
+    found, margin = landscape_statistics.exponent(case.frame), paper.claims()["C5"].margin
+    slope = landscape_statistics.per_unit(case.frame)
+    gradient = stats.mean(1000 * case.frame.drop_duplicates("seed").slope.dropna(), paper.confidence())
+    evidence = (
+        f"exponent {found.text()}, where 1 ± {margin} counts as linear; a thousand times the slope per unit distance "
+        f"{slope.times(1000).text()}, and {gradient.text()} by the gradient at the initial point alone"
+    )
+    if len(trajectory := case.beside.get("trajectory", pd.DataFrame())):
+        update = landscape_statistics.passed_within(trajectory)
+        evidence += f"; training is past these distances after {update:.0f} updates"
+    if len(null := case.beside.get("null", pd.DataFrame())):
+        evidence += f"; with shuffled labels the exponent is {landscape_statistics.exponent(null).text()}"
+    lost = case.frame.seed.nunique() - found.n[0]
+    if lost:
+        evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"
+    return Decision(within(found, 1 - margin, 1 + margin), evidence, found.n[0])
+
+
+def c6(case: Case) -> Decision:
+    """The √ rate closes part of the gap: LB+LR − LB."""
+    return _gain(case, "LB+LR", "LB")
+
+
+def c7(case: Case) -> Decision:
+    """Ghost batch normalization closes more: LB+LR+GBN − LB+LR."""
+    return _gain(case, "LB+LR+GBN", "LB+LR")
+
+
+def c8(case: Case) -> Decision:
+    """Regime adaptation removes the gap: LB+LR+GBN+RA is not worse than SB by more than a share of the gap."""
+    return _gain(case, "LB+LR+GBN+RA", "SB", paper.claims()["C8"].margin)
+
+
+def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
+    """Whether one method is better than another, or worse by less than a share of the gap, given that there is one."""
+    found = {method: accuracies(case.frame, method) for method in ("SB", "LB", better, worse)}
+    if none := lacking(found):
+        return none
+    gap = gap_of(case.frame)
+    gain = stats.difference(found[better], found[worse], paper.confidence())
+    over, under = gain.above(-share * gap.estimate), gain.below(-share * gap.estimate)
+    verdict = by_signs([over], [under]) if gap.above(0) else INCONCLUSIVE
+    evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {told_gap(gap)}"
+    if gap.above(0) and verdict == INCONCLUSIVE:
+        evidence += detectable(verdict, found[better], found[worse]) + _too_small(case.frame, better, worse)
+    return Decision(verdict, f"{evidence}; {_test_images(case.frame)}", min(map(len, found.values())))
+
+
+def _too_small(history: pd.DataFrame, better: str, worse: str) -> str:
+    """The words on a published difference that as many seeds as here cannot tell from zero."""
+    rows = [row for row in paper.published("table1")["rows"] if row["network"] == history.network.iloc[0]]
+    found = [accuracies(history, method) for method in (better, worse)]
+    if not rows or min(map(len, found)) < 2:
+        return ""
+    published = dict(zip(paper.METHODS, rows[0]["accuracy"], strict=True))
+    true = published[better] - published[worse]
+    needed = stats.seeds_needed(*found, true, paper.confidence()) if true > 0 else 0
+    if needed <= 4 * len(found[0]):
+        return ""
+    return f"; not testable on this row: the paper's {true:+.2f} points would take about {needed} seeds a method"
+
+
+def _test_images(history: pd.DataFrame) -> str:
+    """The standard error that the choice of test images alone gives an accuracy of the small batch, in words."""
+    share, images = np.mean(accuracies(history, "SB")) / 100, data.card(history.dataset.iloc[0]).validation
+    return f"standard error of {images:,} test images: {100 * math.sqrt(share * (1 - share) / images):.2f} points"
+
+
+def c9(case: Case) -> Decision:
+    """At matched updates the larger batch is no worse: errors after the drop, adapted batches minus the small one."""
+    runs = places.one_regime(places.with_places(case.frame))
+    small = places.error_after_drop(runs[runs.method == "SB"])
+    adapted = {size: places.error_after_drop(part) for size, part in runs[runs.method != "SB"].groupby("batch_size")}
+    if not small or not adapted:
+        return Decision(NOT_TESTED, "no finished runs of the small batch or of an adapted one")
+    failed = outcomes(case.frame).query("status == 'diverged' and method != 'SB'")
+    for size, part in failed.groupby("batch_size"):
+        adapted[size] = [*adapted.get(size, []), *part.final_error]
+    found = {size: stats.difference(values, small, paper.confidence()) for size, values in sorted(adapted.items())}
+    told = ", ".join(f"{size} minus small {each.text('points', sign=True)}" for size, each in found.items())
+    gap, n = case.gap(), min(min(each.n) for each in found.values())
+    margin = paper.claims()["C9"].margin * gap.estimate
+    supporting = [each.below(margin) for each in found.values()]
+    verdict = by_signs(supporting, [each.above(margin) for each in found.values()]) if gap.above(0) else INCONCLUSIVE
+    return Decision(verdict, f"error after the drop: {told}; {told_gap(gap)}", n)
+
+
+def c10(case: Case) -> Decision:
+    """Noise on the gradients acts like the √ rate: LB+noise − LB+LR within a share of the gap."""
+    found = {method: accuracies(case.frame, method) for method in ("LB+noise", "LB+LR", "SB", "LB")}
+    if none := lacking(found):
+        return none
+    gap = gap_of(case.frame)
+    difference = stats.difference(found["LB+noise"], found["LB+LR"], paper.confidence())
+    margin = paper.claims()["C10"].margin * gap.estimate
+    verdict = within(difference, -margin, margin) if gap.above(0) else INCONCLUSIVE
+    evidence = f"LB+noise − LB+LR: {difference.text('points', sign=True)}; {told_gap(gap)}"
+    return Decision(verdict, evidence + detectable(verdict, found["LB+noise"], found["LB+LR"]), min(difference.n))
+
+
+def c11(case: Case) -> Decision:
+    """Staying longer at the high rate pays: of the two longest phases, once the shorter one ends on the plateau."""
+    found = places.with_places(case.frame)
+    table = places.patience(found)
+    lengths = sorted(table.high_rate.unique())[-2:]
+    if len(lengths) < 2:
+        return Decision(NOT_TESTED, "fewer than two lengths of the high-rate phase are finished")
+    left, stayed = (table[table.high_rate == length].final.tolist() for length in lengths)
+    gain, fall = stats.difference(left, stayed, paper.confidence()), places.late_fall(found, *lengths)
+    gap, n = case.gap(), min(len(left), len(stayed))
+    evidence = (
+        f"final error after {lengths[0]:.0f} minus after {lengths[1]:.0f} epochs at the high rate: "
+        f"{gain.text('points', sign=True)}; fall of the error at the high rate between the ends of the two: "
+        f"{fall.text('points', sign=True)}; {told_gap(gap)}"
+    )
+    if not (gap.above(0) and fall.below(paper.claims()["C11"].margin * gap.estimate)):
+        known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
+        return Decision(INCONCLUSIVE, f"{evidence}; {known}", n)
+    verdict = by_signs([gain.above(0)], [gain.below(0)])
+    return Decision(verdict, evidence + detectable(verdict, left, stayed), n)
+
+
+def c12(case: Case) -> Decision:
+    """The √ rate keeps the covariance of the increments: an identity. `frame`: see `covariance.measure_identity`."""
+    row = paper.protocol("f1")
+    samples = data.card(row.dataset).train
+    left = (samples - row.large_batch) / (samples - row.small_batch)
+    also = f"without replacement a factor stays, {left:.3f} for F1 on MNIST at {row.small_batch} and {row.large_batch}"
+    return _identity("C12", pd.concat([case.frame.formula, case.frame.invariance]), also)
+
+
+def c13(case: Case) -> Decision:
+    """Accumulating over chunks equals the large batch, and with BN the ghosts: an identity; plain BN is the control."""
+    double = case.frame[case.frame.precision == "double"]
+    equal, control = double[double.case != "plain BN"], double[double.case == "plain BN"]
+    cases = pd.concat([equal.gradient, equal.statistics[equal.case == "ghost BN"]])
+    also = f"plain batch normalization, the control, differs by {control.gradient.min():.1e} at least"
+    return _identity("C13", cases, also)
+
+
+def _identity(claim: str, differences: pd.Series, also: str) -> Decision:
+    """Whether every relative difference lies below the claim's margin; NaN counts as a failure."""
+    holds = bool((differences < paper.claims()[claim].margin).all())
+    largest = f"largest relative difference {differences.max(skipna=False):.1e} in {len(differences)} cases"
+    return Decision(REPRODUCED if holds else NOT, f"{largest}; {also}", len(differences))
+
+
+#: The function of each claim, in their order.
+CLAIMS: dict[str, Callable[[Case], Decision]] = {
+    function.__name__.upper(): function for function in (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13)
+}
+#: The claims that runs decide; measurements decide the others.
+RUN_CLAIMS = tuple(claim for claim in CLAIMS if claim not in ("C5", "C12", "C13"))
+#: The claims that hold to floating-point error or do not; seeds play no part.
+IDENTITIES = ("C12", "C13")

@@ -1,0 +1,157 @@
+"""Verdicts: what the runs and measurements say of a claim, by the criterion that was written down before."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from gbnlib import data, paper
+from gbnlib.analysis.outcomes import count_diverged, row_runs
+from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
+from gbnlib.claims.convergence import row_history, shortfall
+from gbnlib.claims.decision import INCONCLUSIVE, NOT_TESTED, Case, Decision
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say of a claim for one network and data set at one scale; `evidence` names what decided."""
+
+    claim: str
+    statement: str
+    verdict: str = NOT_TESTED
+    scale: str = ""
+    item: str = ""
+    network: str = ""
+    network_label: str = ""
+    dataset: str = ""
+    dataset_label: str = ""
+    criterion: str = ""
+    evidence: str = ""
+    n: int = 0
+    published: str = ""
+    tag: str = ""
+    runs: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> bool:
+        """Whether anything at this scale bears on the claim."""
+        return self.verdict != NOT_TESTED
+
+    @property
+    def clause(self) -> str:
+        """The statement as it continues a sentence."""
+        return f"{self.statement[0].lower()}{self.statement[1:]}{self.caveat}"
+
+    @property
+    def caveat(self) -> str:
+        """What has to be said of a claim that is only remembered as the paper's; else empty."""
+        return " (remembered, not verified to be in the paper)" if self.tag == "R" else ""
+
+    @property
+    def where(self) -> str:
+        """Network and data set, as far as they are known."""
+        return " on ".join(filter(None, (self.network_label, self.dataset_label)))
+
+    @property
+    def file(self) -> str:
+        """Name of the verdict's file."""
+        return f"{self.claim}-{self.network}-{self.dataset}.json"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a verdict is about: a network and a data set, by name and as they are shown."""
+
+    network: str
+    network_label: str
+    dataset: str
+    dataset_label: str
+
+
+def subject(network: str, scale: str) -> Subject:
+    """A network and its data set as a scale runs them."""
+    row = paper.protocol(network, scale)
+    return Subject(network, row.label, row.dataset, data.card(row.dataset).label)
+
+
+def judge(
+    claim: str,
+    frame: pd.DataFrame,
+    *,
+    item: str,
+    scale: str,
+    network: str = "f1",
+    about: Subject | None = None,
+    row: pd.DataFrame | None = None,
+    beside: Mapping[str, pd.DataFrame] | None = None,
+) -> Verdict:
+    """The verdict on a claim for one network.
+
+    Parameters
+    ----------
+    claim : "C1" to "C13".
+    frame : what its function in `claims` asks for: the history of an item, for C2 to C4 the frame of
+        `diffusion.high_rate_curves`, for C5, C12 and C13 a measurement. It may be empty or lack methods.
+    item, scale, network : what the frame is of.
+    about : network and data set in words; by default those of the scale's protocol.
+    row : history with SB and LB of the same network, which say whether it has converged and how wide the gap is; by
+        default those that the store has.
+    beside : frames that the evidence tells of.
+    """
+    about, fact = about or subject(network, scale), paper.claims()[claim]
+    frame = frame[frame.network == network] if claim in RUN_CLAIMS and len(frame) else frame
+    found = _decided(claim, frame, scale, network, row, beside or {})
+    return Verdict(
+        claim=claim,
+        statement=fact.statement,
+        verdict=found.verdict,
+        scale=scale,
+        item=item,
+        network=about.network,
+        network_label=about.network_label,
+        dataset=about.dataset,
+        dataset_label=about.dataset_label,
+        criterion=fact.criterion,
+        evidence=found.evidence,
+        n=found.n,
+        published=fact.published,
+        tag=fact.tag,
+        runs=tuple(frame.run.unique()) if claim in RUN_CLAIMS and len(frame) else (),
+    )
+
+
+def _decided(
+    claim: str,
+    frame: pd.DataFrame,
+    scale: str,
+    network: str,
+    row: pd.DataFrame | None,
+    beside: Mapping[str, pd.DataFrame],
+) -> Decision:
+    """The decision on a claim, after what each is asked first: that there is something, and that it converged."""
+    if frame.empty:
+        return Decision(NOT_TESTED, "no finished runs" if claim in RUN_CLAIMS else "nothing was measured")
+    by_runs = claim in RUN_CLAIMS
+    row = row_history(network, scale) if by_runs and row is None else row
+    found = CLAIMS[claim](Case(frame, pd.DataFrame() if row is None else row, beside))
+    if found.verdict == NOT_TESTED or claim in IDENTITIES:
+        return found
+    if by_runs and (fallen_short := shortfall(network, scale, row)):
+        return Decision(NOT_TESTED, f"under-trained, not tested: {fallen_short} ({found.evidence})")
+    diverged = count_diverged(frame) if "validation_error" in frame else ""
+    evidence = "; ".join(filter(None, [found.evidence, diverged]))
+    if found.n < paper.minimum_seeds():
+        few = f"{found.n} seed{'s' * (found.n != 1)}, and a verdict takes at least {paper.minimum_seeds()}"
+        return Decision(INCONCLUSIVE, f"{evidence}; {few}", found.n)
+    return Decision(found.verdict, evidence, found.n)
+
+
+def judge_rows(claims: Iterable[str], history: pd.DataFrame, *, item: str, scale: str) -> list[Verdict]:
+    """The verdicts on some claims for each row of a table that has several of one network; empty without runs."""
+    verdicts = []
+    for row in paper.published(item)["rows"] if len(history) else ():
+        own = row_runs(history, row)
+        named = {"network": row["label"].lower().replace(", ", "-").replace(" ", "-"), "network_label": row["label"]}
+        for claim in claims:
+            verdicts.append(replace(judge(claim, own, item=item, scale=scale, network=row["network"]), **named))
+    return verdicts
