@@ -44,7 +44,7 @@ class Verdict:
     @property
     def clause(self) -> str:
         """The statement as it continues a sentence."""
-        return f"{self.statement[0].lower()}{self.statement[1:]}{self.caveat}"
+        return f"{self.statement[:1].lower()}{self.statement[1:]}{self.caveat}"
 
     @property
     def caveat(self) -> str:
@@ -111,7 +111,7 @@ def judge_rows(claims: Iterable[str], history: pd.DataFrame, *, item: str, scale
 def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:
     """Write verdicts, one file each, for the scorecard and the report."""
     for verdict in verdicts:
-        files.write_json(verdicts_folder(scale) / verdict.file, asdict(verdict))
+        files.write_json(files.inside(verdicts_folder(scale), verdict.file), asdict(verdict))
 
 
 def read_verdicts(scale: str) -> list[Verdict]:
@@ -211,7 +211,7 @@ def _join(parts: Sequence[str]) -> str:
 
 def verdicts_folder(scale: str) -> Path:
     """Where the verdicts of a scale lie."""
-    return files.results_root() / scale / "verdicts"
+    return files.inside(files.results_root(), scale) / "verdicts"
 
 
 def _from_file(path: Path) -> Verdict:
