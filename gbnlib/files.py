@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any
 from gbnlib.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def results_root() -> Path:
@@ -31,6 +33,20 @@ def data_root() -> Path:
 def reference_root() -> Path:
     """Folder of the results that are committed with the code."""
     return REPOSITORY / "results" / "reference"
+
+
+def check_name(kind: str, name: object) -> str:
+    """Return a name that may become a file or folder; a `UsageError` says what is wrong with another one."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise UsageError(
+        f"{kind} {name!r}: a name holds only letters A to Z, digits and . _ -, and begins with a letter, digit or _."
+    )
+
+
+def inside(root: Path, name: str, ending: str = "") -> Path:
+    """The path of a name right below a folder, with an ending; a name that would leave it is a `UsageError`."""
+    return root / (check_name(f"in {root},", name) + ending)
 
 
 def make_folder(path: Path) -> Path:

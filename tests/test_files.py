@@ -1,12 +1,36 @@
 """Writing is all or nothing, and says where it failed."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from gbnlib import files
+from gbnlib import analysis, experiments, files
+from gbnlib.claims import Verdict
 from gbnlib.errors import UsageError, unknown
+from gbnlib.experiments import RunConfig, measurements, store
+from tests.configs import REMEDIED
+
+PATHS = [
+    "x/../../../outside/y",
+    "../outside",
+    "/outside",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "a\\b",
+    "~",
+    "a\0",
+    "-a",
+    "a\n",
+    "ä",
+    "a b",
+]
 
 
 def test_atomic_keeps_the_old_content_when_the_block_fails(tmp_path: Path) -> None:
@@ -74,3 +98,48 @@ def test_of_many_names_the_nearest_are_listed() -> None:
     message = str(unknown("run", "rum-77", [f"run-{number}" for number in range(300)]))
     assert message.startswith("unknown run 'rum-77'; did you mean 'run-77'? Allowed: run-77, run-")
     assert message.count("run-") == 1 + 12 and message.endswith(" and 288 more.")
+
+
+@pytest.mark.parametrize("name", ["a", "cifar10-jpeg", "A.b_c-1", "_a", "1"])
+def test_a_name_is_kept(name: str, tmp_path: Path) -> None:
+    assert files.check_name("data set", name) == name
+    assert files.inside(tmp_path, name, ".json") == tmp_path / f"{name}.json"
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_what_is_no_name_is_refused_in_one_line_wherever_it_would_be_a_path(name: str) -> None:
+    values = REMEDIED.model_dump()
+    made_of_it = [
+        lambda: files.check_name("data set", name),
+        lambda: RunConfig(**values | {"dataset": name}),
+        lambda: RunConfig(**values | {"network": name}),
+        lambda: measurements.identify(name, {}),
+        lambda: measurements.find(name),
+        lambda: store.folder(REMEDIED.model_copy(update={"dataset": f"/{name}"})),
+        lambda: analysis.write_verdicts([Verdict("C1", "x", dataset=f"/{name}")], "quick"),
+        lambda: analysis.write_verdicts([Verdict("C1", "x")], name),
+    ]
+    for make in made_of_it:
+        with pytest.raises(UsageError, match="a name holds only letters A to Z, digits and") as caught:
+            make()
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(dataset=st.sampled_from(PATHS) | st.text() | st.from_regex(r"[\w./-]{1,20}", fullmatch=True))
+def test_whatever_the_name_nothing_outside_the_results_is_written_or_removed(
+    tmp_path: Path, monkeypatch, dataset
+) -> None:
+    """A run that is forced is removed and written anew; here all but the training is done with any name of its data."""
+    monkeypatch.setenv("GBN_RESULTS", str(tmp_path / "a" / "b" / "results"))
+    own = tmp_path / "a" / "outside" / "y" / "own.txt"
+    files.write_text(own, "a person's file")
+    config = REMEDIED.model_copy(update={"dataset": dataset})  # which asks no validator
+    with suppress(UsageError):
+        files.remove_folder(experiments.folder(config))
+        store.write_config(config)
+        assert experiments.folder(config).parent == store.runs_root()
+    with suppress(UsageError):
+        measurements.measure(dataset, lambda: pd.DataFrame({"x": [1]}), {})
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and "results" not in path.parts]
+    assert outside == [own] and own.read_text() == "a person's file"

@@ -14,7 +14,7 @@ from gbnlib.claims.verdict import Verdict
 def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:
     """Write verdicts, one file each, for the scorecard and the report."""
     for verdict in verdicts:
-        files.write_json(verdicts_folder(scale) / verdict.file, asdict(verdict))
+        files.write_json(files.inside(verdicts_folder(scale), verdict.file), asdict(verdict))
 
 
 def read_verdicts(scale: str) -> list[Verdict]:
@@ -114,7 +114,7 @@ def _join(parts: Sequence[str]) -> str:
 
 def verdicts_folder(scale: str) -> Path:
     """Where the verdicts of a scale lie."""
-    return files.results_root() / scale / "verdicts"
+    return files.inside(files.results_root(), scale) / "verdicts"
 
 
 def _from_file(path: Path) -> Verdict:

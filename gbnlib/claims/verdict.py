@@ -40,7 +40,7 @@ class Verdict:
     @property
     def clause(self) -> str:
         """The statement as it continues a sentence."""
-        return f"{self.statement[0].lower()}{self.statement[1:]}{self.caveat}"
+        return f"{self.statement[:1].lower()}{self.statement[1:]}{self.caveat}"
 
     @property
     def caveat(self) -> str:

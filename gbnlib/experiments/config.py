@@ -12,11 +12,13 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
 )
 
+from gbnlib import files
 from gbnlib.errors import UsageError, unknown
 from gbnlib.regimes import Phase, Regime
 
@@ -83,6 +85,12 @@ class RunConfig(BaseModel):
             raise _one_line(error) from None
         except TypeError as error:  # of a phase or a regime, which pydantic lets through
             raise UsageError(f"regime: {error}; it takes phases of epoch, lr, momentum, weight_decay.") from None
+
+    @field_validator("network", "dataset")
+    @classmethod
+    def _names(cls, value: str, info: ValidationInfo) -> str:
+        """They become part of the name of a folder."""
+        return files.check_name(str(info.field_name), value)
 
     @field_validator("regime", mode="before")
     @classmethod
@@ -156,6 +164,8 @@ def _schedule(config: RunConfig) -> Regime:
 def _one_line(error: ValidationError) -> UsageError:
     """The first complaint of pydantic as one line that names the field, the value and what is allowed."""
     first = error.errors()[0]
+    if isinstance(said := first.get("ctx", {}).get("error"), UsageError):
+        return said
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return unknown("run option", name, RunConfig.model_fields)

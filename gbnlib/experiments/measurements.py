@@ -72,7 +72,7 @@ def measure(
         started = time.monotonic()
         frame = function(**parameters)
         config = {"id": wanted, "name": name, "version": version, "parameters": dict(parameters)}
-        _write(root() / wanted, config, frame, round(time.monotonic() - started, 2))
+        _write(files.inside(root(), wanted), config, frame, round(time.monotonic() - started, 2))
     made = find(wanted)
     assert made is not None
     return made.frame()
@@ -82,7 +82,7 @@ def identify(name: str, parameters: Mapping[str, Any], version: int = 1) -> str:
     """The id of a measurement: its name, then 12 hex digits over name, version and parameters."""
     content = {"name": name, "version": version, "parameters": dict(parameters)}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return f"{name}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+    return f"{files.check_name('measurement', name)}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
 
 
 def plan(scale: str, item: str = "") -> dict[str, paper.MeasurementPlan]:
@@ -108,7 +108,7 @@ def find(wanted: str) -> Measurement | None:
     """
     places = {"local": root(), "reference": files.reference_root() / "measurements"}
     for origin, place in places.items():
-        done = place / wanted / "done.json"
+        done = files.inside(place, wanted) / "done.json"
         if not done.is_file():
             continue
         problem = store.problem(done, TEXT_FILES)

@@ -66,7 +66,7 @@ def runs_root() -> Path:
 
 def folder(config: RunConfig) -> Path:
     """Folder of a run made here."""
-    return runs_root() / config.id
+    return files.inside(runs_root(), config.id)
 
 
 def lock(config: RunConfig) -> FileLock:
@@ -83,7 +83,7 @@ def done_path(config: RunConfig) -> Path | None:
     local = folder(config) / "done.json"
     if local.is_file():
         return local
-    exact = files.reference_root() / "runs" / config.id / "done.json"
+    exact = files.inside(files.reference_root() / "runs", config.id) / "done.json"
     if exact.is_file():
         return exact
     return _older_reference(config)

@@ -233,7 +233,7 @@ class Notebook:
             caption, alt = network.words(caption), network.words(alt)
         folder = files.make_folder(self._folder("figures"))
         for ending in ("png", "svg"):
-            with files.atomic(folder / f"{name}.{ending}") as path:
+            with files.atomic(files.inside(folder, name, f".{ending}")) as path:
                 figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
         self._describe(folder, name, caption=caption, alt=alt)
         plt.close(figure)
@@ -261,8 +261,10 @@ class Notebook:
             return
         folder = files.make_folder(self._folder("tables"))
         shown = (table if layout is None else layout).map(partial(cell, digits=digits))
-        files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
-        files.write_text(folder / f"{name}.md", shown.to_markdown(index=False, disable_numparse=True) + "\n")
+        files.write_text(files.inside(folder, name, ".csv"), table.to_csv(index=False))
+        files.write_text(
+            files.inside(folder, name, ".md"), shown.to_markdown(index=False, disable_numparse=True) + "\n"
+        )
         self._describe(folder, name, caption=caption)
         self._show(shown, caption)
 
@@ -270,7 +272,7 @@ class Notebook:
         """Write the words of a figure or table beside it, with its place among those of the notebook."""
         self.exhibits += 1
         described = {"name": name, "item": self.item.name, "position": self.exhibits, **words}
-        files.write_json(folder / f"{name}.json", described)
+        files.write_json(files.inside(folder, name, ".json"), described)
 
     def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = ()) -> None:
         """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards."""
@@ -293,7 +295,7 @@ class Notebook:
     def footer(self) -> None:
         """Record what the item rests on for the report, and show where the numbers come from."""
         facts = {**provenance.software(), **provenance.hardware()}
-        files.write_json(self._folder("items") / f"{self.item.name}.json", self._record(facts))
+        files.write_json(files.inside(self._folder("items"), self.item.name, ".json"), self._record(facts))
         made = [found for found in self.measured.values() if found]
         rows = [("scale", self.scale)]
         if self.configs:

@@ -1,6 +1,8 @@
 """A fake of what the notebooks leave in `results/<scale>/`: whole items, partial ones, and one that failed."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -8,6 +10,8 @@ import pytest
 
 from gbnlib.report.build import build_report
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
 PROVENANCE = {
     "gbnlib": "0.1.0",
     "engine": 1,
@@ -169,3 +173,36 @@ def fake_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(fake_results: Path) -> Path:
     """The folder of the report built from them."""
     return build_report(fake_results, "quick").parent
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """A browser with the network cut."""
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs chromium and chromedriver on the PATH")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    quiet = [
+        f"--disable-{what}" for what in ("dev-shm-usage", "gpu", "background-networking", "component-update", "sync")
+    ]
+    for argument in ("--headless=new", "--no-sandbox", *quiet):
+        options.add_argument(argument)
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def asked(browser):
+    """What the browser asked for since it was last called, as addresses."""
+
+    def addresses() -> list[str]:
+        events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+        return [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
+
+    addresses()
+    return addresses

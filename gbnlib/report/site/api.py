@@ -3,24 +3,30 @@
 import importlib
 import logging
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 
 from gbnlib.report.site.pages import environment
 
+#: Where a warning is about a notebook: Sphinx gives its document, or its file and line.
+NOTEBOOK = re.compile(r"(^|/)notebooks/(?!index\b)[^/:]+(\.ipynb.*)?$")
+
 
 class OutsideDocstrings(logging.Filter):
-    """Let through the warnings that are not about the markup of a docstring.
+    """Let through the warnings that are not about the markup of a docstring or of a notebook.
 
-    ``-W`` is for the pages of the report; a slip in a docstring is a matter for whoever edits that module, and must
-    not keep somebody who trained for a day from the results.
+    ``-W`` is for the pages that the report writes; a slip in a docstring or a notebook is a matter for whoever edits
+    it, and must not keep somebody who trained for a day from the results.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "docstring of" not in str(getattr(record, "location", ""))
+        location = getattr(record, "location", "")
+        place = str(location[0] if isinstance(location, tuple) else location)
+        return "docstring of" not in place and not NOTEBOOK.search(place)
 
 
-def ignore_docstring_markup() -> None:
+def ignore_foreign_markup() -> None:
     """Set the filter before Sphinx counts a warning, which its own filters do."""
     for handler in logging.getLogger("sphinx").handlers:
         handler.filters.insert(0, OutsideDocstrings())

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from gbnlib.report.site import api
+from gbnlib.report.site import api, safe
 
 HERE = Path(__file__).parent
 SCALE = json.loads((HERE / "report.json").read_text(encoding="utf-8"))["scale"]
@@ -35,6 +35,7 @@ nb_ipywidgets_js = {}  # the default loads RequireJS and a widget manager from a
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_disable_syntax = ["html_block", "html_inline"]
 myst_heading_anchors = 3
 suppress_warnings = [
     "misc.highlighting_failure",  # code that no lexer knows, such as a magic, is shown without colours
@@ -78,12 +79,16 @@ html_theme_options = {
 MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
 MATHJAX_FILES = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
 mathjax_path = "mathjax/tex-chtml.js"
-mathjax3_config = {"options": {"enableMenu": False}}
+mathjax3_config = {
+    "options": {"enableMenu": False},
+    "tex": {"packages": {"[-]": ["autoload", "require"]}},  # what they load is not shipped, such as links in equations
+}
 
 
 def setup(app):
-    """Write the API pages before the sources are read; copy MathJax after the pages are written."""
-    api.ignore_docstring_markup()
+    """Write the API pages before the sources are read; clean them; copy MathJax after the pages are written."""
+    api.ignore_foreign_markup()
+    safe.install(app)
     app.connect("builder-inited", lambda app: api.write_pages(Path(app.srcdir) / "api", API))
     app.connect("build-finished", copy_mathjax)
 

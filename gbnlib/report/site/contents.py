@@ -5,11 +5,23 @@ run leaves none. What is absent is absent here too, and the pages say so.
 """
 
 import dataclasses
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
-from gbnlib.claims import Verdict
-from gbnlib.errors import UsageError
-from gbnlib.files import read_json
+from pydantic import TypeAdapter, ValidationError
+
+from gbnlib import paper
+from gbnlib.claims import VERDICTS, Verdict
+from gbnlib.errors import UsageError, unknown
+from gbnlib.files import check_name, read_json
+from gbnlib.report.site.escape import line
+from gbnlib.report.site.notebooks import read_notebook
+
+#: Fields of the records that do not come from their own files.
+FOUND = {"recorded", "executed", "verdicts", "figures", "tables", "files"}
+#: Fields that become part of a path, and names that the site has pages of its own for.
+NAMES, RESERVED = ("item", "notebook", "name"), {"index"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +41,7 @@ class Exhibit:
 
     @property
     def markdown(self) -> str:
-        return self.files["md"].read_text(encoding="utf-8").strip() if "md" in self.files else ""
+        return self.files["md"].read_text(encoding="utf-8", errors="replace") if "md" in self.files else ""
 
 
 @dataclasses.dataclass
@@ -91,7 +103,7 @@ class Item:
 
     @property
     def page(self) -> str:
-        return f"notebooks/{self.slug}" if self.only_text else f"items/{self.slug}"
+        return f"{'notebooks' if self.only_text else 'items'}/{self.slug}"
 
     @property
     def picture(self) -> Exhibit | None:
@@ -99,7 +111,7 @@ class Item:
 
     @property
     def short_title(self) -> str:
-        return self.title.split(":")[0]
+        return self.title.split(":")[0].strip() or self.slug
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,14 +129,15 @@ class Contents:
 
 def read_contents(folder: Path) -> Contents:
     """Read ``results/<scale>/`` into one object; a ``UsageError`` if it holds nothing."""
-    items = [_record(Item, data, item=path.stem) for path, data in _sidecars(folder / "items")]
+    items = [_record(Item, path, data, item=path.stem) for path, data in _sidecars(folder / "items")]
     _attach_notebooks(items, folder / "notebooks")
+    _check_pages(items, folder)
     if not items:
         raise UsageError(
             f"nothing to report: neither items/ nor notebooks/ of {folder} holds anything. "
             f"Run the notebooks first, for example with: make reproduce SCALE={folder.name}"
         )
-    verdicts = sorted((_record(Verdict, data) for _, data in _sidecars(folder / "verdicts")), key=_verdict_order)
+    verdicts = sorted((_verdict(path, data) for path, data in _sidecars(folder / "verdicts")), key=_verdict_order)
     _attach(items, "verdicts", verdicts)
     _attach(items, "figures", _exhibits(folder / "figures", ("png", "svg", "csv")))
     _attach(items, "tables", _exhibits(folder / "tables", ("md", "csv")))
@@ -143,18 +156,60 @@ def _verdict_order(verdict: Verdict) -> tuple:
 
 def _sidecars(folder: Path) -> list[tuple[Path, dict]]:
     """Read every JSON file of a folder, in the order of their names."""
-    return [(path, read_json(path)) for path in sorted(folder.glob("*.json"))]
+    return [(path, read_json(path)) for path in _named(folder.glob("*.json"))]
 
 
-def _record(cls: type, data: dict, **defaults: object):
-    """Make a record of the fields it knows; JSON's null counts as missing."""
-    known = {field.name for field in dataclasses.fields(cls)}
-    return cls(**(defaults | {key: value for key, value in data.items() if key in known and value is not None}))
+def _named(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths; a name that could not stand in a page's address is refused."""
+    return sorted(paths, key=lambda path: check_name(f"in {path.parent},", path.name))
+
+
+def _record(cls: type, path: Path, data: object, **defaults: object) -> Any:
+    """Make a record of the fields it knows; null and '' count as missing. A `UsageError` names the file."""
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} must hold a JSON object. Delete it, and it will be made again.")
+    known = {field.name for field in dataclasses.fields(cls)} - FOUND
+    values = defaults | {key: value for key, value in data.items() if key in known and value not in (None, "")}
+    try:
+        record = TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise UsageError(f"{path}: {where}: {first['msg']}. Delete it, and it will be made again.") from None
+    for claim in getattr(record, "claims", ()):
+        _check_known(path, "claim", claim, paper.claims())
+    for name in NAMES:
+        if getattr(record, name, ""):
+            check_name(f"{path}: {name}", getattr(record, name))
+    return record
+
+
+def _verdict(path: Path, data: object) -> Verdict:
+    """Read a verdict; only the paper's claims and the kinds of verdict that there are can be shown."""
+    verdict = _record(Verdict, path, data)
+    _check_known(path, "claim", verdict.claim, paper.claims())
+    _check_known(path, "verdict", verdict.verdict, VERDICTS)
+    return verdict
+
+
+def _check_known(path: Path, kind: str, given: str, allowed: Collection[str]) -> None:
+    if given not in allowed:
+        raise UsageError(f"{path}: {unknown(kind, given, allowed)}")
+
+
+def _check_pages(items: list[Item], folder: Path) -> None:
+    """Refuse items that would write the same page; one without a title is called like its page."""
+    taken = set(RESERVED)
+    for item in items:
+        item.title = line(item.title) or item.slug
+        if item.slug in taken:
+            raise UsageError(f"{folder}: two pages would be called {item.slug!r}. Remove the item that is not yours.")
+        taken.add(item.slug)
 
 
 def _attach_notebooks(items: list[Item], folder: Path) -> None:
     """Give each item its executed notebook, and each notebook without a record an item that says so."""
-    executed = {path.stem: path for path in folder.glob("*.ipynb")}
+    executed = {path.stem: path for path in _named(folder.glob("*.ipynb"))}
     for item in items:
         item.executed = executed.pop(item.notebook, None)
     for stem, path in executed.items():
@@ -163,7 +218,7 @@ def _attach_notebooks(items: list[Item], folder: Path) -> None:
 
 def _heading(notebook: Path) -> str:
     """Return the first heading of a notebook, or ''."""
-    sources = ("".join(cell["source"]) for cell in read_json(notebook)["cells"] if cell["cell_type"] == "markdown")
+    sources = (cell["source"] for cell in read_notebook(notebook)["cells"] if cell["cell_type"] == "markdown")
     headings = (source.partition("\n")[0].removeprefix("# ") for source in sources if source.startswith("# "))
     return next(headings, "")
 
@@ -178,6 +233,7 @@ def _exhibits(folder: Path, suffixes: tuple[str, ...]) -> list[Exhibit]:
     exhibits = []
     for path, data in _sidecars(folder):
         files = {suffix: path.with_suffix(f".{suffix}") for suffix in suffixes}
-        existing = {suffix: file for suffix, file in files.items() if file.exists()}
-        exhibits.append(_record(Exhibit, data | {"files": existing}, name=path.stem))
+        existing = {suffix: file for suffix, file in files.items() if file.is_file()}
+        exhibit = _record(Exhibit, path, data, name=path.stem)
+        exhibits.append(dataclasses.replace(exhibit, files=existing))
     return sorted(exhibits, key=lambda exhibit: exhibit.position)

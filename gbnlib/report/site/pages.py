@@ -3,24 +3,24 @@
 import json
 import re
 import shutil
-import string
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from gbnlib import claims, paper
 from gbnlib.claims.decision import NOT_TESTED
 from gbnlib.report import benchmarks
 from gbnlib.report.listing import duration
 from gbnlib.report.networks import network_table
-from gbnlib.report.site import notebooks
+from gbnlib.report.site import escape, notebooks
 from gbnlib.report.site.contents import Contents, Exhibit, Item, claim_order
 
 SITE = Path(__file__).parent
 _NETWORK_COLUMNS = ("left", "left", "right", "right", "right", "left")
-PUNCTUATION = re.compile(f"([{re.escape(string.punctuation)}])")
 
 
 def write_source(contents: Contents, source: Path) -> None:
@@ -59,12 +59,21 @@ def _write_item(item: Item, source: Path, render: Callable[..., str], shown: set
 def _summary(contents: Contents) -> dict:
     """What the front page says of all items together: the answer, what is unfinished, data and scales."""
     return {
-        "answer": claims.summary(claims.completed(contents.verdicts, contents.scale)),
+        "answer": _answer(contents),
         "judged": [verdict for verdict in contents.verdicts if verdict.tested],
         "unfinished": [item for item in contents.items if item.finished < item.planned],
         "datasets": sorted({name for item in contents.items for name in item.datasets}),
         "scales": sorted({item.scale_summary for item in contents.items if item.planned and item.scale_summary}),
     }
+
+
+def _answer(contents: Contents) -> Markup:
+    """The summary of the verdicts, which is Markdown, of words that are text."""
+    kinds = ("statement", "network_label", "dataset_label", "scale")
+    verdicts = [
+        replace(each, **{kind: escape.text(getattr(each, kind)) for kind in kinds}) for each in contents.verdicts
+    ]
+    return Markup(claims.summary(claims.completed(verdicts, contents.scale)))
 
 
 def _tally(item: Item) -> list[tuple[str, str, int]]:
@@ -94,7 +103,6 @@ def _renderer(contents: Contents) -> Callable[..., str]:
     env = environment()
     env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads, "scales": paper.scales()}
     env.globals["networks"] = network_table().to_markdown(index=False, intfmt=",", colalign=_NETWORK_COLUMNS)
-
     env.globals |= {"layer_title": benchmarks.LAYER_TITLE, "layer_figure": benchmarks.layer_figure().is_file()}
     env.globals["benchmarks"] = [
         (title, table.to_markdown(index=False), notes) for title, table, notes in benchmarks.sections()
@@ -109,33 +117,24 @@ def _renderer(contents: Contents) -> Callable[..., str]:
 def environment() -> jinja2.Environment:
     """Return the templates of ``pages/`` with the filters they use."""
     loader = jinja2.FileSystemLoader(SITE / "pages")
-    env = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"text": _text, "prose": _prose, "option": _option, "duration": duration, "count": _count}
-    env.filters |= {"slug": _slug, "flat": _flat}
+    env = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=True,  # only marks what macros return as ready: `finalize` comes first, and escapes for Markdown
+        finalize=escape.text,
+    )
+    env.filters |= escape.FILTERS | {"duration": duration, "count": _count, "slug": _slug, "flat": _flat}
     return env
-
-
-def _text(value: object) -> str:
-    """Escape a plain string so that Markdown shows it as it is, on one line."""
-    return PUNCTUATION.sub(r"\\\1", _prose(value))
-
-
-def _prose(value: object) -> str:
-    """Put a string that may hold Markdown on one line."""
-    return " ".join(str(value).split())
-
-
-def _option(value: object) -> str:
-    """Quote a string for an option of a directive."""
-    return json.dumps(_prose(value), ensure_ascii=False)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
-def _slug(value: str) -> str:
-    return re.sub(r"\W+", "-", value.lower()).strip("-") or "none"
+def _slug(value: str) -> Markup:
+    return Markup(re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-") or "none")
 
 
 def _flat(value: object) -> str:
