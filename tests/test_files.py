@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gbnlib import analysis, experiments, files
+from gbnlib import claims, experiments, files
 from gbnlib.claims import Verdict
 from gbnlib.errors import UsageError, unknown
 from gbnlib.experiments import RunConfig, measurements, store
@@ -116,8 +116,8 @@ def test_what_is_no_name_is_refused_in_one_line_wherever_it_would_be_a_path(name
         lambda: measurements.identify(name, {}),
         lambda: measurements.find(name),
         lambda: store.folder(REMEDIED.model_copy(update={"dataset": f"/{name}"})),
-        lambda: analysis.write_verdicts([Verdict("C1", "x", dataset=f"/{name}")], "quick"),
-        lambda: analysis.write_verdicts([Verdict("C1", "x")], name),
+        lambda: claims.write_verdicts([Verdict("C1", "x", dataset=f"/{name}")], "quick"),
+        lambda: claims.write_verdicts([Verdict("C1", "x")], name),
     ]
     for make in made_of_it:
         with pytest.raises(UsageError, match="a name holds only letters A to Z, digits and") as caught:
