@@ -20,11 +20,11 @@ def told(what: str, remedy: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"{what} ({reason}).{remedy}") from error
+        raise UsageError(shown(f"{what} ({reason}).{remedy}")) from error
 
 
 def shown(path: Path | str) -> str:
-    """A path as text that any stream can print, also where its name is not UTF-8."""
+    """A path, or a message with one, as text that any stream can print, also where its name is not UTF-8."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
@@ -46,4 +46,4 @@ def files_below(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
         elif entry.is_file():
             yield Path(entry)
         else:
-            raise UsageError(f"{shown(entry)} is neither a file nor a folder nor a link to one. Delete it.")
+            raise UsageError(f"{shown(entry.path)} is neither a file nor a folder nor a link to one. Delete it.")

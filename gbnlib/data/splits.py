@@ -44,9 +44,10 @@ def parquet_splits(paths: Iterable[Path], listed: bool = False) -> list[list[Pat
     if listed and len(splits) == 2 and strange and train:
         chosen, strange = [*train, *strange], []
     if strange or len(train) != 1 or len(chosen) != 2:
+        found = shown(", ".join(sorted(splits))) or "none"
         raise UsageError(
             f"Parquet files of one split train are needed, and of one called {', '.join(VALIDATION)} or test for "
-            f"validation; the splits found are: {', '.join(sorted(splits)) or 'none'}. Move the files of the others "
+            f"validation; the splits found are: {found}. Move the files of the others "
             "elsewhere, or list the files of two splits in the card."
         )
     return [_in_one_folder(name, splits[name]) for name in chosen]
