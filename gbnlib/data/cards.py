@@ -1,19 +1,58 @@
 """The cards of the data sets: what is known of each, from `catalog.toml` and from a catalogue of one's own."""
 
+import re
 import tomllib
 from dataclasses import field
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from gbnlib import files
 from gbnlib.errors import UsageError, unknown
 
 Kind = Literal["embedded", "synthetic", "idx", "cifar", "parquet", "folder"]
+
+#: The classes of torchvision that download files which `sources` reads.
+Torchvision = Literal["", "MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100"]
+
+#: The largest side of an image in pixels, the most classes, and the most values that a synthetic set may have.
+LARGEST_SIDE, MOST_CLASSES, MOST_VALUES = 2048, 100_000, 2**27
+
+#: The least standard deviation, a quarter of a grey level: by a smaller one, noise would become large numbers.
+LEAST_STD = 0.001
+
+
+def check_name(name: str) -> str:
+    """Return the name of a data set if it can be part of a path and of a run id; a `UsageError` says what can."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) or not name.strip(".-"):
+        raise UsageError(f"{name!r} cannot name a data set: give 1 to 100 letters A to z, digits, '.', '_' and '-'.")
+    return name
+
+
+def _below(path: str) -> str:
+    """Return a path of a card if it stays below the folder that it is relative to."""
+    parts = PurePosixPath(path).parts
+    if path.startswith("/") or "\\" in path or ".." in parts or not path.isprintable():
+        raise ValueError(
+            f"{path!r} leads out of the data root or cannot be printed; leave out '..', '\\' and a first '/'"
+        )
+    return path
+
+
+Below = Annotated[str, AfterValidator(_below)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -48,9 +87,9 @@ class Card:
     kind: Kind
     exact: bool
     note: str
-    classes: PositiveInt
+    classes: Annotated[int, Field(gt=0, le=MOST_CLASSES)]
     channels: Literal[1, 3]
-    image_size: PositiveInt
+    image_size: Annotated[int, Field(gt=0, le=LARGEST_SIDE)]
     train: PositiveInt
     validation: PositiveInt
     mean: tuple[float, ...]
@@ -58,15 +97,22 @@ class Card:
     pad: NonNegativeInt = 0
     fill: Annotated[int, Field(ge=0, le=255)] = 0
     flip: bool = False
-    resize: NonNegativeInt = 0
-    folder: str = ""
-    files: dict[str, str] = field(default_factory=dict)
-    torchvision: str = ""
+    resize: Annotated[int, Field(ge=0, le=LARGEST_SIDE)] = 0
+    folder: Below = ""
+    files: dict[Below, str] = field(default_factory=dict)
+    torchvision: Torchvision = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(f"mean and std need {self.channels} values, one per channel")
+        if any(not 0 <= mean <= 1 for mean in self.mean) or any(not LEAST_STD <= std <= 1 for std in self.std):
+            raise ValueError(f"mean must lie in [0, 1] and std in [{LEAST_STD}, 1], as those of images in [0, 1] do")
+        if self.pad > self.image_size:
+            raise ValueError(f"pad is {self.pad}; it must be at most image_size, {self.image_size}")
+        values = (self.train + self.validation) * self.channels * self.image_size**2
+        if self.kind == "synthetic" and values > MOST_VALUES:
+            raise ValueError(f"train + validation images have {values:,} values; a synthetic set has {MOST_VALUES:,}")
         if 0 < self.resize < self.image_size:
             raise ValueError(f"resize is {self.resize}; it must be 0 or at least image_size, {self.image_size}")
         return self
@@ -89,23 +135,23 @@ def card(name: str) -> Card:
 def _with_own(root: Path) -> dict[str, Card]:
     """The cards of the suite and of a data root."""
     text = resources.files("gbnlib.data").joinpath("catalog.toml").read_text(encoding="utf-8")
-    cards = {name: _card(name, entry) for name, entry in tomllib.loads(text).items()}
+    cards = {name: checked(name, entry) for name, entry in tomllib.loads(text).items()}
     own = root / "catalog.toml"
     if not own.is_file():
         return cards
     try:
-        added = {name: _card(name, entry) for name, entry in tomllib.loads(own.read_text(encoding="utf-8")).items()}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, UsageError) as error:
+        added = {name: checked(name, entry) for name, entry in tomllib.loads(own.read_text(encoding="utf-8")).items()}
+    except (ValueError, OSError, RecursionError) as error:  # TOML's, UTF-8's, a card's; a pipe or depth
         raise UsageError(f"{own}: {error}") from error
     if taken := sorted(set(added) & set(cards)):
         raise UsageError(f"{own}: {taken[0]!r} is a set of the suite; give yours another name.")
     return cards | added
 
 
-def _card(name: str, entry: Any) -> Card:
+def checked(name: str, entry: Any) -> Card:
     """One card; what is wrong with it comes as a `UsageError` of one line."""
     try:
-        return Card(name=name, **entry)
+        return Card(name=check_name(name), **entry)
     except (ValidationError, TypeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(str(part) for part in first["loc"])

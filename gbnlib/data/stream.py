@@ -106,7 +106,11 @@ class _Decoder(data.Dataset):
 
     def _one(self, number: int, *draws: float) -> Tensor:
         """One image: resized, cropped, perhaps mirrored."""
-        image = _resized(self.images.decode(number), self.resize)
+        image = self.images.decode(number)
+        if self.resize * max(image.size) * self.resize > min(image.size) * Image.MAX_IMAGE_PIXELS:
+            width, height = image.size
+            raise UsageError(f"{self.images.where(number)} is too narrow to be resized: {width} × {height} pixels.")
+        image = _resized(image, self.resize)
         return pixels(_cropped(image, self.size, *draws) if draws else _central(image, self.size))
 
 
