@@ -53,7 +53,7 @@ def test_torchrun_is_for_one_run() -> None:
 def in_process(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     """Exit code and stderr of `gbn` in this process, where its parts can be replaced."""
     monkeypatch.setattr(sys, "argv", ["gbn", *arguments])
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli.signals, "heed", lambda: None)
     with pytest.raises(SystemExit) as left:
         cli.main()
     return left.value.code, capsys.readouterr().err

@@ -29,7 +29,7 @@ def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
     ------
     UsageError : a parameter is unknown or wrong; nothing has been trained.
     """
-    parameters = read_parameters(namespace)
+    parameters = read_parameters(namespace, item)
     plots.set_theme()
     configs = experiments.plan(item, parameters.scale, parameters.seeds) if item in experiments.ITEMS else []
     notebook = Notebook(get_item(item), parameters, configs)
