@@ -10,10 +10,11 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := .venv/bin
 SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) $(if $(filter local,$(PROFILE)),--cores $(JOBS))
+REPORTED = $(BIN)/python -c 'from gbnlib import files; print(f"Report: {files.results_root()}/$(SCALE)/report/index.html")'
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup reproduce report lab test lint bench clean
+.PHONY: help setup ready reproduce report lab test lint bench clean
 
 help: ## list these targets
 	@echo 'usage: make TARGET [NAME=VALUE ...]'
@@ -38,14 +39,20 @@ setup: .venv/.installed ## make .venv from requirements.lock (CPU=1: the smaller
 	@$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	@echo '$(CPU)' > $@.new && mv $@.new $@
 
-reproduce: setup ## train what is missing, run the notebooks, build the report (SCALE=quick)
+# What Snakemake says at length or waits for without a word.
+ready:
+	@case '$(JOBS)' in ''|0*|*[!0-9]*) echo "JOBS is '$(JOBS)'; it must be a whole number, 1 or more" >&2; exit 2;; esac
+	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}"; mkdir -p "$$cache" 2>/dev/null && test -w "$$cache" || { \
+	  echo "cannot write to $$cache: set XDG_CACHE_HOME to a folder you may write to" >&2; exit 2; }
+
+reproduce: setup ready ## train what is missing, run the notebooks, build the report (SCALE=quick)
 	@$(BIN)/gbn plan --scale '$(SCALE)'
 	@$(SNAKEMAKE) --config 'scale=$(SCALE)'
-	@echo "Report: $${GBN_RESULTS:-$(CURDIR)/results}/$(SCALE)/report/index.html"
+	@$(REPORTED)
 
-report: setup ## the same from the runs that are there, training nothing
+report: setup ready ## the same from the runs that are there, training nothing
 	@$(SNAKEMAKE) --config 'scale=$(SCALE)' train=false
-	@echo "Report: $${GBN_RESULTS:-$(CURDIR)/results}/$(SCALE)/report/index.html"
+	@$(REPORTED)
 
 lab: setup ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks/

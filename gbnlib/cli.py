@@ -1,14 +1,14 @@
 """The command line: `gbn plan | run | measure | status | data | report | promote | clean`."""
 
+import io
 import os
 import shutil
-import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Never
 
 import typer
 
-from gbnlib import options
+from gbnlib import options, signals
 from gbnlib.errors import Failed, Interrupted, UsageError
 
 app = typer.Typer(
@@ -20,6 +20,9 @@ app = typer.Typer(
     "(tests), quick (minutes on a CPU, no download), desk (a workstation), paper (GPUs). Start with "
     "`gbn plan --scale quick`.",
 )
+#: What typer raises for wrong options; the class itself has no public name.
+WrongUse = typer.BadParameter.__base__
+
 data_app = typer.Typer(no_args_is_help=True, help="See which data sets are available, and get missing ones.")
 app.add_typer(data_app, name="data")
 
@@ -69,6 +72,8 @@ def run(
         sizes = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size}
         choices = {"dataset": dataset, "lr_rule": lr_rule, "adapt": adapt, "seed": seed}
         config = experiments.own_config(network, epochs, **sizes, **choices)
+        if force or not experiments.is_done(config):
+            _say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
         _say(experiments.describe(experiments.run(config, say=_say, show=_show, threads=threads, **execution)))
         return
     if only:
@@ -112,11 +117,12 @@ def measure(
     force: Annotated[bool, typer.Option("--force", help="Repeat finished measurements.")] = False,
 ) -> None:
     """Make the measurements of an item or a scale: results other than runs, such as a loss landscape."""
-    from gbnlib import experiments
+    from gbnlib import experiments, training
     from gbnlib.analysis import measured
     from gbnlib.report.items import planned_name
     from gbnlib.report.listing import duration, measuring_text, no_measurements_text
 
+    training.Execution(device=device)  # said even if nothing is left to measure
     planned = experiments.measurements.plan(scale, item and planned_name(item))
     if not planned:
         raise UsageError(no_measurements_text(item, scale))
@@ -223,26 +229,28 @@ def _show(line: str) -> None:
         print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    """Treat SIGTERM as Ctrl-C."""
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the command line: what the user can fix is one line on stderr and exit code 2, a stop is 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signals.heed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the locale has no √, its line is shown all the same
     try:
-        app(prog_name="gbn")
-    except (Interrupted, KeyboardInterrupt) as stop:
-        again = "without --force goes on with what was begun" if "--force" in sys.argv else "goes on from there"
-        _fail(f"{str(stop) or 'stopped'}; the same command {again}", 130)
+        if app(prog_name="gbn", standalone_mode=False) == signals.STOPPED:
+            raise KeyboardInterrupt
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as stop:
+        _fail(signals.stopped_line(str(stop)), signals.STOPPED)
     except Failed as failure:
-        _fail(str(failure), 1)
+        _fail(f"gbn: {failure}", 1)
+    except WrongUse as wrong:  # without a message it is a bare `gbn`, which has shown its help
+        _fail(f"gbn: {wrong.format_message()}" if wrong.format_message() else "", 2)
     except (ValueError, OSError) as error:
-        _fail((str(error) or type(error).__name__).splitlines()[0], 2)
+        _fail(f"gbn: {(str(error) or type(error).__name__).splitlines()[0]}", 2)
+    sys.exit(0)
 
 
-def _fail(message: str, code: int) -> None:
-    """Print an error and leave."""
-    print(f"gbn: {message}", file=sys.stderr)
+def _fail(message: str, code: int) -> Never:
+    """Print an error, if there is one to say, and leave."""
+    if message:
+        print(" ".join(message.splitlines()) if code == 2 else message, file=sys.stderr)
     sys.exit(code)

@@ -22,12 +22,34 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 def results_root() -> Path:
     """Folder of everything that is computed: `GBN_RESULTS`, by default `results/` in the repository."""
-    return Path(os.environ.get("GBN_RESULTS") or REPOSITORY / "results")
+    return _root("GBN_RESULTS", "results")
 
 
 def data_root() -> Path:
     """Folder of the data sets: `GBN_DATA`, by default `data/` in the repository."""
-    return Path(os.environ.get("GBN_DATA") or REPOSITORY / "data")
+    return _root("GBN_DATA", "data")
+
+
+def _root(variable: str, default: str) -> Path:
+    """The folder that a variable names, checked to be one where it is there."""
+    path = _named(variable, default)
+    if not path.is_dir():
+        there = next(each for each in (path, *path.parents) if each.exists())
+        if not there.is_dir():
+            raise UsageError(
+                f"cannot write to {path}: {there} is not a folder. Choose a folder you may write to with {variable}."
+            )
+    return path
+
+
+def _named(variable: str, default: str) -> Path:
+    """The path that a variable names: a relative one lies in the repository, whichever folder the caller is in."""
+    given = os.environ.get(variable) or default
+    try:
+        given.encode()  # a name in another encoding would end up in texts and tables
+        return REPOSITORY / Path(given).expanduser()
+    except (RuntimeError, UnicodeEncodeError) as error:
+        raise UsageError(f"{variable} is {given!r}: {error}; name the folder without ~, in UTF-8.") from None
 
 
 def reference_root() -> Path:
@@ -54,7 +76,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        variable = "GBN_DATA" if path.is_relative_to(data_root()) else "GBN_RESULTS"
+        variable = "GBN_DATA" if path.is_relative_to(_named("GBN_DATA", "data")) else "GBN_RESULTS"
         raise UsageError(
             f"cannot write to {path}: {error.strerror}. Choose a folder you may write to with {variable}."
         ) from error

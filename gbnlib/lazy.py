@@ -6,6 +6,15 @@ from importlib import import_module
 from typing import Any
 
 
+def without_suite(error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """The same error; of a package that the core does not need, it says how to install that."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("gbnlib", "torch", ""):
+        return error
+    message = f"{package} is not installed: this part of gbnlib needs its extra, pip install 'gbnlib[suite]'"
+    return ModuleNotFoundError(message, name=error.name)
+
+
 def names_of(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make the `__getattr__` and the `__dir__` of a package from its names and the modules that they are in."""
     module = sys.modules[package]
@@ -14,7 +23,10 @@ def names_of(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], An
         """Import a public name from its home on first use."""
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(homes[name]), name)
+        try:
+            value = getattr(import_module(homes[name]), name)
+        except ModuleNotFoundError as error:
+            raise without_suite(error) from error
         setattr(module, name, value)
         return value
 

@@ -14,7 +14,10 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto (a GPU if t
 
 Only = Annotated[str, typer.Option(help="Only the run of the scale with this id; `gbn status` lists them.")]
 Jobs = Annotated[
-    int, typer.Option(help="Runs at a time. 0: as many as fit on the CPU cores; one if the scale uses a GPU.")
+    int,
+    typer.Option(
+        min=0, max=256, help="Runs at a time. 0: as many as fit on the CPU cores; one if the scale uses a GPU."
+    ),
 ]
 Network = Annotated[str, typer.Option(help="Train a run of your own with this network, e.g. f1.")]
 Dataset = Annotated[str, typer.Option(help="Own run: data set; see `gbn data check`.")]
@@ -50,5 +53,5 @@ def refuse_ignored(context: typer.Context) -> None:
             if not kind:
                 raise UsageError(f"{option} belongs to a run of your own: name its --network too.")
             raise UsageError(f"{option} has no effect with --{kind}. Leave one of them out.")
-    if not kind and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if not kind and os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
         raise UsageError("torchrun trains one run: name it with --only, or describe your own with --network.")

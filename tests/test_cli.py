@@ -1,17 +1,24 @@
 """The command line as a newcomer meets it."""
 
+import contextlib
+import io
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gbnlib import cli, experiments, files
-from gbnlib.errors import Failed, Interrupted
+from gbnlib.analysis import measured
+from gbnlib.errors import Failed, Interrupted, UsageError
+from gbnlib.experiments import parallel, runner
 from gbnlib.report import listing
 from tests.stored import leave
 
@@ -53,7 +60,7 @@ def test_torchrun_is_for_one_run() -> None:
 def in_process(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     """Exit code and stderr of `gbn` in this process, where its parts can be replaced."""
     monkeypatch.setattr(sys, "argv", ["gbn", *arguments])
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli.signals, "heed", lambda: None)
     with pytest.raises(SystemExit) as left:
         cli.main()
     return left.value.code, capsys.readouterr().err
@@ -83,6 +90,199 @@ def test_progress_is_not_computed_where_it_is_not_shown(monkeypatch, capsys) -> 
     monkeypatch.setattr(listing, "runs_progress_text", lambda *_: computed.append("one") or "")
     assert in_process(monkeypatch, capsys, "run", "--scale", "smoke")[0] == 0
     assert not computed
+
+
+HUGE = f"1{'0' * 400}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "--seeds", str(10**9)], "seeds is 1000000000; it is a count, 1 or more and at most 100"),
+        (["run", "--scale", "smoke", "--jobs", str(10**30)], "--jobs"),
+        (["run", "--scale", "smoke", "--jobs", "two"], "--jobs"),
+        (["run", "--scale", "smoke", "--memory-gb", "inf"], "memory_gb is inf; it must be at least 0 and at most"),
+        (["run", "--network", "f1", "--memory-gb", "1e308"], "memory_gb is 1e+308"),
+        (["run", "--network", "f1", "--memory-gb", "nan"], "memory_gb is nan"),
+        (["run", "--network", "f1", "--threads", "10000"], "threads is 10000; it must be at least 1 and at most 256"),
+        (["run", "--network", "f1", "--batch-size", HUGE], "batch_size: Input should be less than or equal to"),
+        (["run", "--network", "f1", "--ghost-size", HUGE], "ghost_size: "),
+        (["run", "--network", "f1", "--base-batch", HUGE], "base_batch: "),
+        (["run", "--network", "f1", "--epochs", HUGE], "epochs: Input should be less than or equal to 1000000"),
+        (["run", "--network", "f1", "--seed", str(2**64)], "seed: Input should be less than 18446744073709551616"),
+        (["run", "--network", "f1", "--base-batch", "1", "--adapt"], "--base-batch is 1; one sample alone cannot be"),
+        (
+            ["run", "--network", "f1", "--base-batch", "2", "--adapt", "--batch-size", "4000", "--epochs", "1000"],
+            "regime adaptation makes 2,000,000 epochs; at most 1,000,000",
+        ),
+        (["measure", "--scale", "smoke", "--device", "meta"], "unknown device 'meta'. Allowed: auto, cpu, cuda."),
+        (["plam"], "No such command"),
+        (["plan", "--sede", "3"], "No such option"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(monkeypatch, capsys, arguments: list[str], message: str) -> None:
+    code, said = in_process(monkeypatch, capsys, *arguments)
+    assert code == 2 and said.startswith("gbn: ") and said.count("\n") == 1 and len(said) < 300
+    assert message in said
+
+
+@pytest.mark.parametrize("device", ["cpu:9", "meta", "", "cuda:-1"])
+def test_a_wrong_device_is_refused_though_nothing_is_left_to_do(monkeypatch, capsys, device: str) -> None:
+    config = experiments.own_config("f1", 8, dataset="digits", batch_size=128)
+    for done in (config, *experiments.plan("figure1", "smoke")):
+        leave(done, seconds=1.0)
+    for call in (["--network", "f1", "--epochs", "8"], ["--scale", "smoke", "--item", "figure1"]):
+        code, said = in_process(monkeypatch, capsys, "run", *call, "--device", device)
+        assert code == 2 and f"unknown device {device!r}" in said
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_a_plan_is_shown_whatever_the_locale(encoding: str) -> None:
+    code = "import sys; sys.stdout.reconfigure(encoding=sys.argv.pop(), errors='strict'); from gbnlib.cli import main"
+    call = [sys.executable, "-c", f"{code}; print('√' if sys.stdout.encoding == 'utf-8' else ''); main()"]
+    done = subprocess.run([*call, "plan", "--scale", "quick", "--item", "table1", encoding], capture_output=True)
+    assert done.returncode == 0 and not done.stderr and b"table1: " in done.stdout
+
+
+@pytest.mark.parametrize("call", [["-m", "gbnlib", "plan"], ["-c", "from gbnlib import plan"]])
+def test_without_the_suite_the_extra_is_named(tmp_path: Path, call: list[str]) -> None:
+    for package in ("typer", "pydantic"):
+        missing = f"raise ModuleNotFoundError({f'No module named {package}'!r}, name={package!r})"
+        (tmp_path / f"{package}.py").write_text(missing)
+    path = os.pathsep.join([str(tmp_path), str(files.REPOSITORY)])
+    done = subprocess.run(
+        [sys.executable, *call], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == (2 if "-m" in call else 1)
+    said = done.stderr.splitlines()
+    assert "is not installed: this part of gbnlib needs its extra, pip install 'gbnlib[suite]'" in said[-1]
+    assert len(said) == 1 or "-c" in call
+
+
+#: Runs `gbn` with a signal to itself at the moment when a module begins to be imported.
+WHILE_IMPORTING = """
+import os, signal, sys
+from gbnlib.__main__ import main
+*sys.argv, kind, module = sys.argv
+class Sender:
+    def find_spec(name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), getattr(signal, kind))
+sys.meta_path.insert(0, Sender)
+main()
+"""
+STOPPED = "gbn: stopped; the same command goes on from there\n"
+
+
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(("command", "module"), [("plan", "typer"), ("plan", "pandas"), ("run", "torch")])
+def test_a_signal_while_it_starts_ends_it_with_the_line(kind: str, command: str, module: str) -> None:
+    call = [sys.executable, "-c", WHILE_IMPORTING, command, "--scale", "smoke", kind, module]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, STOPPED)
+
+
+def test_ctrl_c_ends_a_measurement_with_the_line(monkeypatch, capsys) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(measured, "make", interrupted)
+    assert in_process(monkeypatch, capsys, "measure", "--scale", "smoke", "--item", "algorithm1") == (130, STOPPED)
+
+
+COMMANDS = {
+    "plan": ("--scale", "--item", "--seeds"),
+    "status": ("--scale", "--item", "--seeds"),
+    "measure": ("--scale", "--item", "--device"),
+    "clean": ("--scale",),
+    "promote": ("--scale", "--item"),
+    "run --scale smoke": ("--item", "--seeds", "--only", "--jobs", "--device", "--memory-gb"),
+    "run --network f1": (
+        *("--dataset", "--batch-size", "--base-batch", "--ghost-size", "--lr-rule", "--epochs", "--seed"),
+        *("--device", "--threads", "--memory-gb"),
+    ),
+}
+ODD = [
+    *("0", "1", "2", "-1", "1.5", "nan", "inf", "-inf", "1e308", HUGE, str(2**63), str(2**64)),
+    *(
+        "",
+        " ",
+        "x",
+        "smoke",
+        "f1",
+        "digits",
+        "figure1",
+        "algorithm1",
+        "cpu",
+        "cpu:9",
+        "meta",
+        "../x",
+        "/",
+        "~",
+        "√",
+        "-h",
+    ),
+]
+#: The values that a variable is tried with; {} is a folder of the example's own, with a file in it.
+VARIABLES = {
+    "GBN_RESULTS": (
+        "{}/results",
+        "{}/file",
+        "{}/file/below",
+        "~nobody-of-this-name/x",
+        "{}/\udcff",
+        f"{{}}/{'x' * 300}",
+    ),
+    "GBN_DATA": ("{}/data", "{}/file", "{}/file/below", "~nobody-of-this-name/x", "{}/\udcff", f"{{}}/{'x' * 300}"),
+    "RANK": ("", "0", "5", "-1", "x", "1.5"),
+    "WORLD_SIZE": ("", "0", "1", "-1", "x"),
+    "LOCAL_RANK": ("", "0", "9", "x"),
+}
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[list[str], dict[str, str]]:
+    """A command with odd values of some of its options, and odd values of some variables."""
+    command = draw(st.sampled_from(list(COMMANDS)))
+    names = draw(st.lists(st.sampled_from(COMMANDS[command]), unique=True, max_size=3))
+    options = [word for name in names for word in (name, draw(st.sampled_from(ODD)))]
+    variables = draw(st.lists(st.sampled_from(list(VARIABLES)), unique=True, max_size=2))
+    scale = [] if "--scale" in [*names, *command.split()] or "--network" in command else ["--scale", "smoke"]
+    return [*command.split(), *scale, *options], {each: draw(st.sampled_from(VARIABLES[each])) for each in variables}
+
+
+def untouched(*folders: Path) -> dict[Path, bytes | None]:
+    """Everything in some folders, but for what is below a folder of results."""
+    paths = [path for folder in folders for path in folder.rglob("*") if "results" not in path.parts[-3:]]
+    return {path: path.read_bytes() if path.is_file() else None for path in paths if path.name != "results"}
+
+
+def no_training(*_: object, **__: object) -> None:
+    """In place of the training, which is not what is tried here."""
+    raise UsageError("would train now")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(call=calls())
+def test_whatever_is_given_it_ends_well_or_with_one_line(tmp_path_factory, call) -> None:
+    arguments, variables = call
+    folder = tmp_path_factory.mktemp("call")
+    (folder / "file").write_text("mine")
+    given = {name: value.format(folder) for name, value in variables.items()}
+    before, out, err = untouched(folder), io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for name, value in {"GBN_RESULTS": str(folder / "results"), **given}.items():
+            patch.setenv(name, value)
+        for module, name in ((runner, "_train"), (parallel, "_run_missing"), (measured, "make")):
+            patch.setattr(module, name, no_training)
+        patch.setattr(sys, "argv", ["gbn", *arguments])
+        patch.setattr(cli.signals, "heed", lambda: None)
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+    said = err.getvalue()
+    assert left.value.code == (2 if said else 0)
+    assert not said or (said.startswith("gbn: ") and said.count("\n") == 1)
+    assert untouched(folder) == before
 
 
 def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -143,3 +143,31 @@ def test_whatever_the_name_nothing_outside_the_results_is_written_or_removed(
         measurements.measure(dataset, lambda: pd.DataFrame({"x": [1]}), {})
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and "results" not in path.parts]
     assert outside == [own] and own.read_text() == "a person's file"
+
+
+ROOTS = {"GBN_RESULTS": files.results_root, "GBN_DATA": files.data_root}
+
+
+@pytest.mark.parametrize("variable", ROOTS)
+def test_a_root_is_the_same_from_every_folder(variable: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given, expected in {"~/mine": tmp_path / "mine", "out/mine": files.REPOSITORY / "out" / "mine"}.items():
+        monkeypatch.setenv(variable, given)
+        for folder in (files.REPOSITORY, files.REPOSITORY / "notebooks", tmp_path):
+            monkeypatch.chdir(folder)
+            assert ROOTS[variable]() == expected
+
+
+@pytest.mark.parametrize("variable", ROOTS)
+def test_a_root_that_no_folder_can_be_is_one_line(variable: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("")
+    for given, message in {
+        f"{tmp_path}/file": "is not a folder. Choose a folder you may write to with",
+        f"{tmp_path}/file/below": "file is not a folder.",
+        "~nobody-of-this-name/x": "name the folder without ~",
+        f"{tmp_path}/\udcff": "in UTF-8",
+    }.items():
+        monkeypatch.setenv(variable, given)
+        with pytest.raises(UsageError, match=message) as caught:
+            ROOTS[variable]()
+        assert variable in str(caught.value) and "\n" not in str(caught.value)

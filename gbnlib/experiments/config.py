@@ -2,15 +2,14 @@
 
 import hashlib
 import json
+import reprlib
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
+    Field,
     ValidationError,
     ValidationInfo,
     field_serializer,
@@ -24,6 +23,15 @@ from gbnlib.regimes import Phase, Regime
 
 #: Version of the training semantics, raised with a line in CHANGELOG.md when the same config would train otherwise.
 ENGINE = 1
+
+#: What no run needs more of: it keeps arithmetic finite, ids short, and a slip of the keyboard from training for years.
+MOST = 10**9
+MOST_EPOCHS = 10**6
+
+Count = Annotated[int, Field(ge=0, le=MOST)]
+PositiveCount = Annotated[int, Field(gt=0, le=MOST)]
+Epochs = Annotated[int, Field(gt=0, le=MOST_EPOCHS)]
+Amount = Annotated[float, Field(ge=0, le=MOST)]
 
 
 class RunConfig(BaseModel):
@@ -57,26 +65,26 @@ class RunConfig(BaseModel):
 
     network: str
     dataset: str
-    train_size: NonNegativeInt = 0
-    batch_size: PositiveInt
-    ghost_size: NonNegativeInt = 0
-    base_batch: NonNegativeInt = 0
+    train_size: Count = 0
+    batch_size: PositiveCount
+    ghost_size: Count = 0
+    base_batch: Count = 0
     regime: tuple[Phase, ...]
     lr_rule: Literal["none", "sqrt", "linear"] = "none"
     adapt: bool = False
-    warmup_epochs: NonNegativeInt = 0
-    epochs: PositiveInt
+    warmup_epochs: Count = 0
+    epochs: Epochs
     augment: Literal["official", "none"] = "official"
-    clip_norm: NonNegativeFloat = 0.0
-    noise: NonNegativeFloat = 0.0
+    clip_norm: Amount = 0.0
+    noise: Amount = 0.0
     remainder: Literal["own", "error", "official"] = "own"
     running: Literal["sequential", "mean"] = "sequential"
     evaluation: Literal["running", "recomputed"] = "running"
     precision: Literal["fp32", "bf16"] = "fp32"
     initialisation: Literal["today", "2017"] = "today"
     momentum_buffer: Literal["kept", "reset"] = "kept"
-    evaluation_epochs: PositiveInt = 1
-    seed: NonNegativeInt = 0
+    evaluation_epochs: Epochs = 1
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 0
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -103,7 +111,8 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunConfig":
-        self.schedule()
+        if (epochs := self.schedule().epochs) > MOST_EPOCHS:
+            raise ValueError(f"regime adaptation makes {epochs:,} epochs; at most {MOST_EPOCHS:,} are allowed")
         if self.remainder == "official" and self.ghost_size and self.batch_size < self.ghost_size:
             raise ValueError(f"remainder 'official' needs batch_size {self.batch_size} >= ghost_size {self.ghost_size}")
         return self
@@ -169,5 +178,5 @@ def _one_line(error: ValidationError) -> UsageError:
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return unknown("run option", name, RunConfig.model_fields)
-    given = "" if first["type"] == "missing" or not name else f" (given: {first['input']!r})"
+    given = "" if first["type"] == "missing" or not name else f" (given: {reprlib.repr(first['input'])})"
     return UsageError(f"{name or 'config'}: {first['msg']}{given}")

@@ -53,10 +53,14 @@ def run_all(
     """
     if jobs < 0:
         raise UsageError(f"jobs is {jobs}; it is a count, 1 or more, or 0 for as many as fit on this machine.")
+    from gbnlib.training import Execution
+
+    Execution(**execution)  # what is wrong with it is said even if nothing is left to train
     missing = [config for config in dict.fromkeys(configs) if force or store.find(config) is None]
     missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
     if missing:
-        _run_missing(missing, scale, jobs or jobs_on(_cores(), missing, scale), force, say, tick, execution)
+        jobs = min(jobs or jobs_on(_cores(), missing, scale), len(missing))
+        _run_missing(missing, scale, jobs, force, say, tick, execution)
     return [found for config in configs if (found := store.find(config)) is not None]
 
 

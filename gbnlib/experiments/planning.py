@@ -17,6 +17,18 @@ ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "convergence",
 METHODS = (*paper.METHODS, "LB+noise")
 
 
+#: Seeds that a plan has at most: with more, making the plan takes minutes.
+MOST_SEEDS = 100
+
+
+def check_seeds(seeds: int) -> None:
+    """Refuse a number of seeds that cannot be meant."""
+    if not 0 <= seeds <= MOST_SEEDS:
+        raise UsageError(
+            f"seeds is {seeds}; it is a count, 1 or more and at most {MOST_SEEDS}, or 0 for what the scale says."
+        )
+
+
 def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     """The runs of an item at a scale, small batch first, seed by seed within a method.
 
@@ -33,8 +45,7 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     -------
     The configs; empty where the scale does not run the item.
     """
-    if seeds < 0:
-        raise UsageError(f"seeds is {seeds}; it is a count, 1 or more, or 0 for what the scale says.")
+    check_seeds(seeds)
     if item == "ablations":
         return [config for runs in ablations(scale, seeds).values() for config in runs]
     settings = _item_settings(item, scale)
@@ -175,6 +186,8 @@ def own_config(network: str, epochs: int = 0, **options: object) -> RunConfig:
         raise UsageError(
             f"--lr-rule and --adapt refer to a small batch: give --base-batch too; the paper's is {row.small_batch}."
         )
+    if options.get("base_batch") == 1:
+        raise UsageError(f"--base-batch is 1; one sample alone cannot be normalised: the paper's is {row.small_batch}.")
     row = row.model_copy(update={"epochs": epochs or row.epochs})
     defaults = {"dataset": row.dataset, "augment": row.augment, "clip_norm": row.clip_norm}
     return RunConfig(**{**defaults, "network": network, "regime": fitted_phases(row), "epochs": row.epochs, **options})

@@ -1,7 +1,7 @@
 """The compiled kernel of ghost batch normalization, as operators of PyTorch; an installation may lack it.
 
 It is built from kernel.cpp when the package is installed, if there is a compiler, once for each of several instruction
-sets. ``GBN_KERNEL=off`` in the environment leaves it unused.
+sets. ``GBN_KERNEL=off`` in the environment leaves it unused; any other value is refused.
 """
 
 import ctypes
@@ -13,6 +13,8 @@ from itertools import accumulate
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gbnlib.errors import UsageError
 
 ELEMENTS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 BUILDS = {"AVX512": ("x86_64_v4", "x86_64_v3"), "AVX2": ("x86_64_v3",)}
@@ -40,7 +42,10 @@ def load(build: str) -> ctypes.CDLL | None:
 
 def _best() -> tuple[str, ctypes.CDLL | None]:
     """Return the build for this processor and its name; "none" without one."""
-    if os.environ.get("GBN_KERNEL") != "off":
+    given = os.environ.get("GBN_KERNEL", "")
+    if given not in ("", "off"):
+        raise UsageError(f"GBN_KERNEL is {given!r}; it may be off, or unset to use the compiled kernel.")
+    if not given:
         for build in (*BUILDS.get(torch.backends.cpu.get_cpu_capability(), ()), "portable"):
             if library := load(build):
                 return build, library

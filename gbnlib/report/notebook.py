@@ -29,7 +29,7 @@ def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
     ------
     UsageError : a parameter is unknown or wrong; nothing has been trained.
     """
-    parameters = read_parameters(namespace)
+    parameters = read_parameters(namespace, item)
     plots.set_theme()
     named = [name for name in get_item(item).runs if name != "ablations"]
     configs = [config for name in named for config in experiments.plan(name, parameters.scale, parameters.seeds)]

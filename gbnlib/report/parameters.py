@@ -1,6 +1,7 @@
 """The parameters of a notebook, checked before anything is trained."""
 
 import ast
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,19 @@ from itertools import pairwise
 
 from gbnlib import paper
 from gbnlib.errors import UsageError, unknown
+from gbnlib.experiments.planning import check_seeds
 from gbnlib.training import Execution
 
 COMMON = {"scale": str, "seeds": int, "device": str, "train": bool, "force": bool}
+
+#: What an item's notebook has besides: the words that a parameter may be, or its type, its least and its most.
+OWN: dict[str, dict[str, Sequence[str] | tuple[type, float, float]]] = {
+    "figure2": {"which": ["weights", "first", "all"]},
+    "algorithm1": {"ghost_size": (int, 0, 4096), "momentum": (float, 1e-6, 1)},
+    "appendix_a": {"hidden": (int, 0, 256)},
+    "figure4": {"directions": (int, 0, 10_000)},
+    "random_walk": {"environments": (int, 0, 4000), "dimension": (int, 0, 1024)},
+}
 
 
 @dataclass(frozen=True)
@@ -28,14 +39,16 @@ class Parameters:
     force: bool
 
 
-def read_parameters(namespace: Mapping[str, object]) -> Parameters:
-    """The common parameters in a notebook's `globals()`, checked; a `UsageError` says in a line what is wrong."""
+def read_parameters(namespace: Mapping[str, object], item: str = "") -> Parameters:
+    """The common parameters in the `globals()` of an item's notebook; a `UsageError` says what is wrong with any."""
     _refuse_unknown(namespace.get("In", ()))
     values = {name: _typed(name, namespace, kind) for name, kind in COMMON.items()}
     paper.scale(values["scale"])
-    if values["seeds"] < 0:
-        raise UsageError(f"seeds is {values['seeds']}; it is a count, 1 or more, or 0 for what the scale says.")
-    Execution(device=values["device"]).torch_device()
+    check_seeds(values["seeds"])
+    Execution(device=values["device"])
+    patience()
+    for name, allowed in OWN.get(item, {}).items():
+        _check_own(name, namespace, allowed)
     return Parameters(**values)
 
 
@@ -43,9 +56,12 @@ def patience() -> float:
     """Seconds that missing runs or measurements may take for a notebook to make them unasked: `GBN_PATIENCE` or 600."""
     given = os.environ.get("GBN_PATIENCE") or "600"
     try:
-        return float(given)
+        seconds = float(given)
     except ValueError:
-        raise UsageError(f"GBN_PATIENCE is {given!r}; it must be a number of seconds, such as 600.") from None
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UsageError(f"GBN_PATIENCE is {given!r}; it must be a number of seconds, such as 600.")
+    return seconds
 
 
 def _typed(name: str, namespace: Mapping[str, object], kind: type) -> object:
@@ -58,7 +74,24 @@ def _typed(name: str, namespace: Mapping[str, object], kind: type) -> object:
     return value
 
 
-_WORDS = {str: "a word, such as quick", int: "a whole number, such as 3", bool: "True or False"}
+def _check_own(name: str, namespace: Mapping[str, object], allowed: Sequence[str] | tuple[type, float, float]) -> None:
+    """Check a parameter of one notebook. papermill types `-p` by its looks, so that a whole number may be a float."""
+    if isinstance(allowed, list):
+        if _typed(name, namespace, str) not in allowed:
+            raise unknown(name, namespace[name], allowed)
+        return
+    kind, least, most = allowed
+    value = _typed(name, namespace, int if type(namespace.get(name)) is int else kind)
+    if not least <= value <= most:
+        raise UsageError(f"{name} is {value}; it must be from {least:g} to {most:g}.")
+
+
+_WORDS = {
+    str: "a word, such as quick",
+    int: "a whole number, such as 3",
+    float: "a number, such as 0.1",
+    bool: "True or False",
+}
 
 
 def _refuse_unknown(inputs: Sequence[str]) -> None:

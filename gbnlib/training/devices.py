@@ -10,6 +10,13 @@ from torch import Tensor, nn
 from gbnlib.errors import UsageError, unknown
 from gbnlib.nn import frozen_statistics
 
+#: The least and the most that a number may be, and what stands for it otherwise.
+LIMITS = {
+    "threads": (1, 256, ""),
+    "micro_batch": (1, 10**9, ", or 0 for what memory_gb gives"),
+    "memory_gb": (0, 65_536, ", or 0 for what suits the device"),
+    "checkpoint_seconds": (0, 10**9, ""),
+}
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 
 
@@ -35,21 +42,18 @@ class Execution:
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}; it must be at least 1.")
-        if self.micro_batch < 0:
-            raise UsageError(
-                f"micro_batch is {self.micro_batch}; it must be at least 1, or 0 for what memory_gb gives."
-            )
-        if not self.memory_gb >= 0:
-            raise UsageError(f"memory_gb is {self.memory_gb}; it must be positive, or 0 for what suits the device.")
+        for name, (least, most, otherwise) in LIMITS.items():
+            value = getattr(self, name)
+            if not (least <= value <= most or (value == 0 and otherwise)):
+                raise UsageError(f"{name} is {value}; it must be at least {least} and at most {most:,}{otherwise}.")
+        self.torch_device()
 
     def torch_device(self, local_rank: int = 0) -> torch.device:
         """The device, checked to exist; `local_rank` chooses among the GPUs of a machine where none is named."""
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name.split(":")[0] not in ("cpu", "cuda"):
+        if name not in ("cpu", "cuda") and not name.removeprefix("cuda:").isdecimal():
             raise unknown("device", name, ("auto", "cpu", "cuda"))
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise UsageError("device 'cuda' was asked for, but PyTorch finds no CUDA GPU. Allowed here: auto, cpu.")

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gbnlib.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -23,15 +25,20 @@ class Processes:
         Tensors travel by the backend of their device, for a run may be on the CPU of a machine with GPUs; plain values
         travel by gloo.
         """
-        count = int(os.environ.get("WORLD_SIZE", 1))
+        rank, count = _number("RANK", 0), _number("WORLD_SIZE", 1)
+        if rank >= count:
+            raise UsageError(
+                f"RANK is {rank} and WORLD_SIZE {count}; ranks go from 0 to WORLD_SIZE - 1. torchrun sets both: unset "
+                "them to train in one process."
+            )
         if count > 1 and not dist.is_initialized():
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-        return cls(int(os.environ.get("RANK", 0)), count)
+        return cls(rank, count)
 
     @property
     def local_rank(self) -> int:
         """The number of this process on its machine, which is that of its GPU."""
-        return int(os.environ.get("LOCAL_RANK", 0)) if self.count > 1 else 0
+        return _number("LOCAL_RANK", 0) if self.count > 1 else 0
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -71,3 +78,11 @@ class Processes:
         answers = torch.tensor(values, dtype=torch.uint8, device=device)
         dist.broadcast(answers, src=0)
         return answers.bool().tolist()
+
+
+def _number(variable: str, default: int) -> int:
+    """A variable that torchrun sets."""
+    given = os.environ.get(variable) or str(default)
+    if not given.isdecimal():
+        raise UsageError(f"{variable} is {given!r}; it must be a whole number, as torchrun sets it, or unset.")
+    return int(given)

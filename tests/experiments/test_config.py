@@ -1,6 +1,7 @@
 """Configs: what they refuse, what their id depends on, which method they are."""
 
 import pytest
+import torch
 
 from gbnlib.errors import UsageError
 from gbnlib.experiments import RunConfig, config
@@ -81,3 +82,26 @@ def test_the_schedule_is_scaled_and_adapted() -> None:
     regime = adapted.schedule()
     assert [(phase.epoch, phase.lr) for phase in regime.phases] == [(0, 0.2), (8, 0.02)]
     assert regime.epochs == 16 and adapted.evaluate_every == 4
+
+
+NUMBERS = [
+    name for name, field in RunConfig.model_fields.items() if name != "adapt" and type(field.default) in (int, float)
+]
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "batch_size", "epochs"])
+@pytest.mark.parametrize("value", [-1, 10**400, 2**64, float("inf"), float("nan")])
+def test_no_number_is_without_bounds(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"^{name}: ") as caught:
+        make(**{name: value})
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_every_seed_that_torch_takes_is_allowed() -> None:
+    torch.manual_seed(2**64 - 1)
+    assert make(seed=2**64 - 1).seed == 2**64 - 1
+
+
+def test_adaptation_may_not_train_for_ever() -> None:
+    with pytest.raises(UsageError, match="regime adaptation makes 2,000,000 epochs; at most 1,000,000"):
+        make(batch_size=20_000, base_batch=10, epochs=1000, adapt=True)

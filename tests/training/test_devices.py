@@ -12,7 +12,7 @@ def test_auto_is_a_device_that_exists() -> None:
     assert Execution().torch_device().type == expected
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:x", "cuda:x", ""])
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", "cpu:9", "meta", "cuda:-1", "cuda:x", ""])
 def test_an_unknown_device_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(UsageError, match=rf"unknown device '{device}'.* Allowed: auto, cpu, cuda\."):
@@ -52,3 +52,17 @@ def test_a_resumed_run_keeps_its_kind_of_device_and_goes_on_with_the_gpu_that_is
 def test_threads_are_at_least_one() -> None:
     with pytest.raises(UsageError, match="threads is 0"):
         Execution(threads=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("memory_gb", value) for value in (-1.0, float("inf"), float("nan"), 1e308)],
+        *[("threads", value) for value in (-1, 257, 10**400)],
+        *[("micro_batch", value) for value in (-1, 10**10)],
+        *[("checkpoint_seconds", value) for value in (-1.0, float("nan"))],
+    ],
+)
+def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"{name} is .*; it must be at least .* and at most"):
+        Execution(**{name: value})

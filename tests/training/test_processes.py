@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from gbnlib.errors import UsageError
 from gbnlib.training import Processes, train
 
 
@@ -37,3 +38,19 @@ def test_what_names_no_device_is_on_that_of_the_training(monkeypatch, device: st
     nothing_left.batches.labels.device = torch.device(device)
     train(nothing_left)
     assert chosen == expected
+
+
+@pytest.mark.parametrize(
+    ("rank", "count", "message"),
+    [
+        ("5", "1", "RANK is 5 and WORLD_SIZE 1; ranks go from 0 to WORLD_SIZE - 1"),
+        ("0", "0", "RANK is 0 and WORLD_SIZE 0"),
+        ("-1", "1", "RANK is '-1'; it must be a whole number"),
+        ("0", "two", "WORLD_SIZE is 'two'; it must be a whole number"),
+    ],
+)
+def test_variables_that_torchrun_would_not_set_are_refused(monkeypatch, rank: str, count: str, message: str) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", count)
+    with pytest.raises(UsageError, match=message):
+        Processes.from_environment()
