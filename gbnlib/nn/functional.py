@@ -110,7 +110,8 @@ def ghost_batch_norm(
     Parameters
     ----------
     input : Tensor of shape (N, C, ...)
-        The batch. A batch without values passes through and changes no statistics, as in ``nn.BatchNorm*``.
+        The batch. A batch without values passes through and changes no statistics, as in ``nn.BatchNorm*``; so does
+        one without channels, which ``nn.BatchNorm*`` refuses if it has parameters.
     ghost_size : int
         Samples of a ghost; see `ghost_sizes` for the cut. A batch of at most `ghost_size` samples is one ghost.
     running_mean, running_var : Tensor of shape (C,), optional
@@ -163,17 +164,18 @@ def ghost_batch_norm(
     check_choice("running", running, get_args(Running))
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var belong together: give both or neither")
-    if not training:
+    no_channels = input.shape[1:2] == (0,)
+    if not training and not no_channels:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
     if not eps > 0:
         raise ValueError(f"eps must be positive, got {eps}")
     for name, values in {"running_mean": running_mean, "weight": weight, "bias": bias}.items():
         if values is not None and values.shape != input.shape[1:2]:
             raise ValueError(f"{name} must have one value per channel, {input.shape[1]}, got shape {(*values.shape,)}")
+    if no_channels:  # where F.batch_norm would look for the first scale
+        return formula.ghost_norm(input, weight, bias, [len(input)], eps)
     if input.numel() == 0:
-        # Of no channels PyTorch would read the first running statistic, which is not there.
-        kept = (running_mean, running_var) if input.shape[1] else (None, None)
-        return F.batch_norm(input, *kept, weight, bias, True, 0.0, eps)
+        return F.batch_norm(input, running_mean, running_var, weight, bias, True, 0.0, eps)
     sizes = _normalizable_sizes(input, ghost_size, remainder, num_ghosts)
     buffers = () if running_mean is None else (running_mean, running_var)
     elementary = formula.is_needed(input, weight, bias)
@@ -231,13 +233,14 @@ def _by_loop(
     buffers: Sequence[Tensor],
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Normalise ghost after ghost; return what `_by_kernel` does, in the dtype of the buffers."""
-    statistics = [buffer.new_zeros(len(sizes), buffer.numel()) for buffer in buffers]
-    of_ghosts = zip(*statistics, strict=True) if statistics else [(None, None)] * len(sizes)
-    # A step of 1 leaves the ghost's own mean and unbiased variance in its buffers.
+    # A step of 1 leaves the ghost's own mean and unbiased variance in its buffers. Each is a tensor of its own: under
+    # vmap, PyTorch forgets what it writes to a row of a tensor.
+    of_ghosts = [[torch.zeros_like(buffer) for buffer in buffers] for _ in sizes]
     outputs = [
-        F.batch_norm(ghost, mean, variance, weight, bias, True, 1.0, eps)
-        for ghost, (mean, variance) in zip(input.split(sizes), of_ghosts, strict=True)
+        F.batch_norm(ghost, *(own or (None, None)), weight, bias, True, 1.0, eps)
+        for ghost, own in zip(input.split(sizes), of_ghosts, strict=True)
     ]
+    statistics = [torch.stack(values) for values in zip(*of_ghosts, strict=True)]
     return torch.cat(outputs) if len(outputs) > 1 else outputs[0], statistics
 
 
