@@ -151,8 +151,8 @@ ROOTS = {"GBN_RESULTS": files.results_root, "GBN_DATA": files.data_root}
 @pytest.mark.parametrize("variable", ROOTS)
 def test_a_root_is_the_same_from_every_folder(variable: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for given, expected in {"~/mine": tmp_path / "mine", "out/mine": files.REPOSITORY / "out" / "mine"}.items():
-        monkeypatch.setenv(variable, given)
+    for value, expected in {"~/mine": tmp_path / "mine", "out/mine": files.REPOSITORY / "out" / "mine"}.items():
+        monkeypatch.setenv(variable, value)
         for folder in (files.REPOSITORY, files.REPOSITORY / "notebooks", tmp_path):
             monkeypatch.chdir(folder)
             assert ROOTS[variable]() == expected
@@ -161,13 +161,13 @@ def test_a_root_is_the_same_from_every_folder(variable: str, tmp_path: Path, mon
 @pytest.mark.parametrize("variable", ROOTS)
 def test_a_root_that_no_folder_can_be_is_one_line(variable: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
-    for given, message in {
+    for value, message in {
         f"{tmp_path}/file": "is not a folder. Choose a folder you may write to with",
         f"{tmp_path}/file/below": "file is not a folder.",
         "~nobody-of-this-name/x": "name the folder without ~",
         f"{tmp_path}/\udcff": "in UTF-8",
     }.items():
-        monkeypatch.setenv(variable, given)
+        monkeypatch.setenv(variable, value)
         with pytest.raises(UsageError, match=message) as caught:
             ROOTS[variable]()
         assert variable in str(caught.value) and "\n" not in str(caught.value)

@@ -48,6 +48,17 @@ def convert_ghost_batchnorm(
         ``SyncBatchNorm``, a lazy layer without shape): its behaviour would be lost. Nothing has been changed then.
     TypeError, ValueError
         For options that are not allowed. Nothing has been changed then.
+
+    Notes
+    -----
+    - ``nn.SyncBatchNorm.convert_sync_batchnorm`` puts layers that normalise over all devices together in the place of
+      ghost layers, without a word and for good: leave that call out.
+    - ``torch.fx`` keeps ghost layers whole, in training and in evaluation, and with it torchvision's
+      ``create_feature_extractor`` and ``prepare_fx``; ``torch.export`` and ``torch.jit.script`` take them in
+      evaluation.
+    - What recognises batch normalization by its class, such as the fusion with a convolution in quantization or in
+      ``torch.fx.experimental.optimization.fuse``, passes ghost layers by. A model that is done with training is the
+      same model without them, so give such tools ``revert_ghost_batchnorm(copy.deepcopy(model)).eval()``.
     """
     options = ghost_options(ghost_size, remainder, running)
     for layer in _ghostable_layers(module):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gbnlib.errors import check_choice, check_integer
-from gbnlib.nn import kernel
+from gbnlib.nn import formula, kernel
 
 Remainder = Literal["own", "error"]
 Running = Literal["sequential", "mean"]
@@ -110,7 +110,8 @@ def ghost_batch_norm(
     Parameters
     ----------
     input : Tensor of shape (N, C, ...)
-        The batch. A batch without values passes through and changes no statistics, as in ``nn.BatchNorm*``.
+        The batch. A batch without values passes through and changes no statistics, as in ``nn.BatchNorm*``; so does
+        one without channels, which ``nn.BatchNorm*`` refuses if it has parameters.
     ghost_size : int
         Samples of a ghost; see `ghost_sizes` for the cut. A batch of at most `ghost_size` samples is one ghost.
     running_mean, running_var : Tensor of shape (C,), optional
@@ -148,31 +149,42 @@ def ghost_batch_norm(
     -----
     Which code serves which input, in training:
 
-    - more than one ghost of float32, float64 or bfloat16 on the processor: one call of a compiled kernel, if the
+    - inside a transform of ``torch.func``, or input or parameters with a forward-mode derivative: elementary
+      operations, which are slower and have derivatives of every mode and order.
+    - else more than one ghost of float32, float64 or bfloat16 on the processor: one call of a compiled kernel, if the
       installation has it (it is built where there is a C++ compiler; ``gbnlib.nn.kernel.NAME`` tells). It wants
-      contiguous or channels-last memory, and copies other input.
-    - one ghost, other dtypes, other devices, or no kernel: PyTorch's own kernel, ghost after ghost.
+      contiguous or channels-last memory, and copies other input. Its gradients come from the elementary operations
+      where they are to be differentiated in turn (``create_graph=True``).
+    - one ghost, other dtypes, other devices, or no kernel: PyTorch's own kernel, ghost after ghost, which refuses
+      third derivatives.
 
-    Both have first and second derivatives, and compile. Only the loop has forward-mode derivatives and ``vmap``;
-    ``GBN_KERNEL=off`` in the environment leaves the kernel unused.
+    All compile. ``GBN_KERNEL=off`` in the environment leaves the kernel unused. A transform of ``torch.func`` changes
+    only those running statistics that are among the arguments of the function it transforms; PyTorch refuses others.
     """
     check_choice("running", running, get_args(Running))
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var belong together: give both or neither")
-    if not training or input.numel() == 0:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, training, 0.0, eps)
+    no_channels = input.shape[1:2] == (0,)
+    if not training and not no_channels:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
     if not eps > 0:
         raise ValueError(f"eps must be positive, got {eps}")
     for name, values in {"running_mean": running_mean, "weight": weight, "bias": bias}.items():
         if values is not None and values.shape != input.shape[1:2]:
             raise ValueError(f"{name} must have one value per channel, {input.shape[1]}, got shape {(*values.shape,)}")
+    if no_channels:  # where F.batch_norm would look for the first scale
+        return formula.ghost_norm(input, weight, bias, [len(input)], eps)
+    if input.numel() == 0:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, True, 0.0, eps)
     sizes = _normalizable_sizes(input, ghost_size, remainder, num_ghosts)
     buffers = () if running_mean is None else (running_mean, running_var)
-    if len(sizes) == 1 and not isinstance(momentum, Tensor):
+    elementary = formula.is_needed(input, weight, bias)
+    if len(sizes) == 1 and not isinstance(momentum, Tensor) and not elementary:
         updated = [buffer.clone() for buffer in buffers]
         output = F.batch_norm(input, *(updated or (None, None)), weight, bias, True, momentum, eps)
     else:
-        normalise = _by_kernel if kernel.serves(input, weight, bias) else _by_loop
+        served = kernel.serves(input, weight, bias, *buffers)
+        normalise = _by_formula if elementary else _by_kernel if served else _by_loop
         output, statistics = normalise(input, sizes, weight, bias, eps, buffers)
         updated = [
             _updated(buffer, values, sizes, momentum, running)
@@ -209,7 +221,7 @@ def _by_kernel(
     """Normalise all ghosts at once; return the output, and means and unbiased variances (ghosts, channels)."""
     output, mean, variance = kernel.ghost_norm(input, weight, bias, sizes, eps)
     counts = variance.new_tensor(sizes).unsqueeze(1) * math.prod(input.shape[2:])
-    return output, (mean.detach(), variance.detach() * (counts / (counts - 1)))[: len(buffers)]
+    return output, (mean, variance * (counts / (counts - 1)))[: len(buffers)]
 
 
 def _by_loop(
@@ -221,14 +233,29 @@ def _by_loop(
     buffers: Sequence[Tensor],
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Normalise ghost after ghost; return what `_by_kernel` does, in the dtype of the buffers."""
-    statistics = [buffer.new_zeros(len(sizes), buffer.numel()) for buffer in buffers]
-    of_ghosts = zip(*statistics, strict=True) if statistics else [(None, None)] * len(sizes)
-    # A step of 1 leaves the ghost's own mean and unbiased variance in its buffers.
+    # A step of 1 leaves the ghost's own mean and unbiased variance in its buffers. Each is a tensor of its own: under
+    # vmap, PyTorch forgets what it writes to a row of a tensor.
+    of_ghosts = [[torch.zeros_like(buffer) for buffer in buffers] for _ in sizes]
     outputs = [
-        F.batch_norm(ghost, mean, variance, weight, bias, True, 1.0, eps)
-        for ghost, (mean, variance) in zip(input.split(sizes), of_ghosts, strict=True)
+        F.batch_norm(ghost, *(own or (None, None)), weight, bias, True, 1.0, eps)
+        for ghost, own in zip(input.split(sizes), of_ghosts, strict=True)
     ]
+    statistics = [torch.stack(values) for values in zip(*of_ghosts, strict=True)]
     return torch.cat(outputs) if len(outputs) > 1 else outputs[0], statistics
+
+
+def _by_formula(
+    input: Tensor,
+    sizes: list[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    buffers: Sequence[Tensor],
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Return what `_by_loop` does, statistics and refusals included, with an output of all derivatives."""
+    with torch.no_grad():
+        _, statistics = _by_loop(input, sizes, weight, bias, eps, buffers)
+    return formula.ghost_norm(input, weight, bias, sizes, eps), statistics
 
 
 def _updated(buffer: Tensor, values: Tensor, sizes: list[int], momentum: float | Tensor, running: Running) -> Tensor:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gbnlib.errors import UsageError
+from gbnlib.nn import formula
 
 ELEMENTS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
 BUILDS = {"AVX512": ("x86_64_v4", "x86_64_v3"), "AVX2": ("x86_64_v3",)}
@@ -55,14 +55,14 @@ def _best() -> tuple[str, ctypes.CDLL | None]:
 NAME, LIBRARY = _best()
 
 
-def serves(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
-    """Tell whether the kernel can normalise `input`; the parameters have its dtype, or float32 for bfloat16."""
+def serves(input: Tensor, *parameters: Tensor | None) -> bool:
+    """Tell whether the kernel can normalise `input`; the parameters all have its dtype, or float32 for bfloat16."""
     if LIBRARY is None or input.dtype not in ELEMENTS:
         return False
-    allowed = {input.dtype, torch.promote_types(input.dtype, torch.float32)}
-    parameters = [values for values in (weight, bias) if values is not None]
-    return all(values.device.type == "cpu" for values in (input, *parameters)) and all(
-        values.dtype in allowed for values in parameters
+    given = [values for values in parameters if values is not None]
+    dtypes = {values.dtype for values in given}
+    return all(values.device.type == "cpu" for values in (input, *given)) and (
+        dtypes <= {input.dtype} or dtypes == {torch.promote_types(input.dtype, torch.float32)}
     )
 
 
@@ -163,34 +163,19 @@ def _(
 def _save(ctx: object, inputs: tuple, output: tuple) -> None:
     input, weight, bias, ctx.sizes, ctx.eps = inputs
     _, mean, variance = output
+    ctx.mark_non_differentiable(mean, variance)
     ctx.has_bias = bias is not None
     ctx.save_for_backward(input, weight, mean, variance)
 
 
 def _backward(ctx: object, gradient: Tensor, *_: Tensor) -> tuple:
     input, weight, mean, variance = ctx.saved_tensors
-    of_input, of_weight, of_bias = ghost_norm_backward(input, gradient, weight, mean, variance, ctx.sizes, ctx.eps)
+    if torch.is_grad_enabled() or formula.is_needed(gradient):  # these gradients will be differentiated in turn
+        found = formula.gradients(input, gradient, weight, ctx.sizes, ctx.eps)
+    else:
+        found = ghost_norm_backward(input, gradient, weight, mean, variance, ctx.sizes, ctx.eps)
+    of_input, of_weight, of_bias = found
     return of_input, None if weight is None else of_weight, of_bias if ctx.has_bias else None, None, None
 
 
-def _save_for_second(ctx: object, inputs: tuple, output: tuple) -> None:
-    input, gradient, weight, _, _, ctx.sizes, ctx.eps = inputs
-    ctx.save_for_backward(input, gradient, weight)
-
-
-def _second_backward(ctx: object, *directions: Tensor) -> tuple:
-    """Differentiate the gradients once more, by way of PyTorch's own kernels."""
-    input, gradient, weight = (
-        None if saved is None else saved.detach().requires_grad_() for saved in ctx.saved_tensors
-    )
-    with torch.enable_grad():
-        scale = torch.ones(input.shape[1], dtype=gradient.dtype, requires_grad=True) if weight is None else weight
-        shift = torch.zeros_like(scale).requires_grad_()
-        ghosts = [F.batch_norm(ghost, None, None, scale, shift, True, 0.0, ctx.eps) for ghost in input.split(ctx.sizes)]
-        first = torch.autograd.grad(torch.cat(ghosts), (input, scale, shift), gradient, create_graph=True)
-        second = torch.autograd.grad(first, (input, gradient, scale), directions)
-    return *second[:2], None if weight is None else second[2], None, None, None, None
-
-
 ghost_norm.register_autograd(_backward, setup_context=_save)
-ghost_norm_backward.register_autograd(_second_backward, setup_context=_save_for_second)

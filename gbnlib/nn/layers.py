@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gbnlib.errors import check_choice, check_integer
@@ -41,9 +43,26 @@ class GhostBatchNorm(_BatchNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
         vars(self).update(ghost_options(ghost_size, remainder, running))
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Take the state of a pickled layer; one from an older version lacks the options that came later."""
+        super().__setstate__({**ghost_options(state["ghost_size"]), **state})
+
     def forward(self, input: Tensor) -> Tensor:
         """Normalise `input`, of shape (N, C, ...): by ghosts in training, as plain batch normalization otherwise."""
-        if not self.training:
+        if not torch.jit.is_scripting():
+            return self._forward(input)
+        # TorchScript compiles only what follows: it knows neither ghosts nor super().
+        if self.training:
+            raise RuntimeError("TorchScript has no ghosts: call eval(), or train the model that was scripted")
+        self._check_input_dim(input)
+        mean = self.running_mean
+        return F.batch_norm(input, mean, self.running_var, self.weight, self.bias, mean is None, 0.0, self.eps)
+
+    def _forward(self, input: Tensor | Proxy) -> Tensor | Proxy:
+        if isinstance(input, Proxy) and (path := input.tracer.path_of_module(self)):
+            # torch.fx keeps the layer whole, as it does with all layers of PyTorch.
+            return input.tracer.create_proxy("call_module", path, (input,), {})
+        if not self.training and self.num_features:
             return super().forward(input)
         self._check_input_dim(input)
         tracked = self.track_running_stats
@@ -54,13 +73,14 @@ class GhostBatchNorm(_BatchNorm):
             self.running_var if tracked else None,
             self.weight,
             self.bias,
+            self.training,
             momentum=self._cumulative_momentum() if self.momentum is None else self.momentum,
             eps=self.eps,
             remainder=self.remainder,
             running="mean" if self.momentum is None else self.running,
             num_ghosts=self.num_ghosts,
         )
-        if tracked and self.num_batches_tracked is not None:
+        if self.training and tracked and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         return output
 
@@ -87,6 +107,9 @@ _PARAMETERS = """
     Do not use it with batches of at most `ghost_size` samples: it then only repeats the plain layer. A forward
     repeated by activation checkpointing updates the running statistics twice, as in the plain layer, unless
     `frozen_statistics` is used.
+
+    Do not call ``nn.SyncBatchNorm.convert_sync_batchnorm`` on it: that replaces the layer by one that normalises over
+    all devices together, without a word. For tools that know only the plain layer, see `convert_ghost_batchnorm`.
 
     Parameters
     ----------
