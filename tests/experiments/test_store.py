@@ -10,8 +10,7 @@ import sys
 import pytest
 
 from gbnlib import experiments, files
-from gbnlib.errors import UsageError
-from gbnlib.experiments import RunConfig, config, store
+from gbnlib.experiments import RunConfig, config, done, store
 from gbnlib.regimes import Phase
 from tests.limits import limited
 
@@ -41,7 +40,8 @@ def test_force_trains_again_and_gives_the_same_bits(finished: experiments.Run) -
 
 def test_frames_are_tidy(finished: experiments.Run) -> None:
     history, distance = experiments.load_runs([CONFIG])
-    assert history.columns[:7].tolist() == ["run", "network", "dataset", "method", "batch_size", "seed", "status"]
+    labels = ["run", "network", "dataset", "method", "batch_size", "seed", "initialisation", "status"]
+    assert history.columns[:8].tolist() == labels
     assert history.epoch.tolist() == [1, 2] and distance["update"].tolist() == [1, 2, 3, 4]
     assert all(frame.empty for frame in experiments.load_runs([CONFIG.model_copy(update={"seed": 9})]))
 
@@ -50,10 +50,13 @@ def test_frames_are_tidy(finished: experiments.Run) -> None:
 def test_a_run_with_a_damaged_file_is_set_aside_and_trained_again(finished, name: str, capsys) -> None:
     path = finished.folder / name
     path.write_text(path.read_text()[:-5])
-    assert experiments.find(CONFIG) is None
+    assert experiments.find(CONFIG) is None and experiments.progress(CONFIG) == ("missing", 0.0)
+    assert finished.folder.is_dir()  # who asks changes nothing
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and str(finished.folder) in said and name in said and "counts as missing" in said
+    assert experiments.run(CONFIG).done["weights_sha256"] == finished.done["weights_sha256"]
     assert finished.folder.with_name(finished.folder.name + ".corrupt").is_dir()
     assert "set aside" in capsys.readouterr().err
-    assert experiments.run(CONFIG).done["weights_sha256"] == finished.done["weights_sha256"]
 
 
 def test_a_run_is_not_damaged_because_no_file_can_be_opened(finished: experiments.Run) -> None:
@@ -89,13 +92,14 @@ def test_a_reference_run_of_an_older_engine_is_used_and_named_so(finished, monke
     assert experiments.find(CONFIG.model_copy(update={"clip_norm": 1.0})) is None
 
 
-def test_a_damaged_reference_run_is_said_and_left(finished: experiments.Run) -> None:
+def test_a_damaged_reference_run_is_said_left_and_gone_on_without(finished: experiments.Run, capsys) -> None:
     target = experiments.promote(CONFIG)
     shutil.rmtree(finished.folder)
     (target / "history.csv").write_text("")
-    with pytest.raises(UsageError, match=r"reference run .*history.csv changed.*git"):
-        experiments.find(CONFIG)
-    assert target.is_dir()
+    assert experiments.find(CONFIG) is None
+    said = capsys.readouterr().err
+    assert said.startswith(f"{target}: damaged run (history.csv changed") and "git" in said and said.count("\n") == 1
+    assert experiments.run(CONFIG).origin == "local" and target.is_dir()
 
 
 def test_progress_tells_missing_stopped_running_and_finished(finished: experiments.Run) -> None:
@@ -161,5 +165,5 @@ def test_sixteen_processes_that_write_at_once_leave_the_store_whole(tmp_path) ->
     for root in (tmp_path / "runs", tmp_path / "reference" / "runs"):
         assert {path.name for path in root.iterdir()} - {".locks"} == {config.id for config in CONFIGS}
         for path in root.glob("f1-*"):
-            assert store.problem(path / "done.json", store.TEXT_FILES) is None
+            assert done.read(path / "done.json", store.TEXT_FILES)[1] is None
             assert {file.name for file in path.iterdir()} == {*store.TEXT_FILES, "done.json"}
