@@ -47,8 +47,8 @@ def cannot_write(path: Path, error: OSError) -> UsageError:
     """The error for a place that cannot be written: which, why, and what helps where it is another user's."""
     variable = "GBN_DATA" if path.is_relative_to(data_root()) else "GBN_RESULTS"
     return UsageError(
-        f"cannot write to {path}: {error.strerror or error}. Choose a folder you may write to with {variable}, or let its "
-        "owner share it with a group that both are in, and a umask of 002 for both."
+        f"cannot write to {path}: {error.strerror or error}. Choose a folder you may write to with {variable}, or "
+        "let its owner share it with a group that you both are in, with umask 002 for both."
     )
 
 

@@ -66,13 +66,15 @@ def read(path: Path, names: Iterable[str], *, again: bool = True) -> tuple[dict 
     handles, is no damage but an `OSError`. Unless `again`, files that this process checked are opened only if they have
     changed since by what the file system says, which a bit that a disk loses does not tell.
     """
-    names = tuple(names)
-    stamps = tuple(stamp(path.parent / name) for name in (path.name, *names))
+    own, folder, names = stamp(path), os.path.dirname(path), tuple(names)
+    if own is None:
+        return None, None
+    stamps = (own, *(stamp(f"{folder}/{name}") for name in names))
     text, damage = (_checked.__wrapped__ if again else _checked)(path, names, stamps)
-    return (None if damage or text is None else json.loads(text)), damage
+    return (None if damage else json.loads(text)), damage
 
 
-def stamp(path: Path) -> tuple[int, ...] | None:
+def stamp(path: str | Path) -> tuple[int, ...] | None:
     """What changes with a file, without opening it."""
     try:
         found = os.stat(path)
@@ -84,18 +86,16 @@ def stamp(path: Path) -> tuple[int, ...] | None:
 
 
 @cache
-def _checked(path: Path, names: tuple[str, ...], stamps: tuple) -> tuple[str | None, str | None]:
+def _checked(path: Path, names: tuple[str, ...], stamps: tuple) -> tuple[str, str | None]:
     """The text of a `done.json` and what is wrong with it, as long as `stamps` are the same."""
-    if stamps[0] is None:
-        return None, None
     strange = [name for name in (path.name, *names) if not (path.parent / name).is_file()]
     if strange:
-        return None, f"{', '.join(strange)} is missing, or not a file"
+        return "", f"{', '.join(strange)} is missing, or not a file"
     try:
         text = path.read_bytes().decode()
         sums = _validated(path, text, names)
     except (ValueError, RecursionError) as error:
-        return None, f"done.json: {_reason(error)}"
+        return "", f"done.json: {_reason(error)}"
     broken = [name for name in names if files.sha256(path.parent / name) != sums[name]]
     return text, f"{', '.join(broken)} changed since it was finished" if broken else None
 

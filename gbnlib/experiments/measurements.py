@@ -6,6 +6,7 @@ A measurement is found by its content: the id is a hash of its name, its paramet
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def _read(folder: Path) -> tuple[dict | None, str | None]:
 def _clear(wanted: str) -> None:
     """Set aside what is damaged of a measurement made here; only for who holds its lock."""
     folder = root() / wanted
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not folder.is_dir():
         files.set_aside(folder, "not a folder")
     if (wrong := damage(wanted)) is not None:
         files.set_aside(folder, f"damaged measurement ({wrong})")

@@ -1,6 +1,7 @@
 """The store of runs: it alone decides what is finished. First `results/runs`, then `results/reference/runs`."""
 
 import fcntl
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -91,7 +92,7 @@ def lock(config: RunConfig) -> Lock:
 def lock_in(root: Path, name: str) -> Lock:
     """The lock of a name below a folder; a group that may write there may take it too."""
     place = files.make_folder(root / ".locks")
-    return Lock(place / f"{name}.lock", mode=place.stat().st_mode & 0o666)
+    return Lock(place / f"{name}.lock", mode=0o600 | place.stat().st_mode & 0o666)
 
 
 def done_path(config: RunConfig) -> Path | None:
@@ -154,7 +155,7 @@ def say_damaged(path: Path, what: str, origin: str = "local") -> None:
 def clear(config: RunConfig) -> None:
     """Set aside what is damaged of a run made here and sweep up after killed writers; only for who holds its lock."""
     where = folder(config)
-    if where.exists() and not where.is_dir():
+    if os.path.lexists(where) and not where.is_dir():
         files.set_aside(where, "not a folder")
     if (wrong := damage(config)) is not None:
         begun = (where / "checkpoint.pt").is_file()  # then there is more to save than what is damaged
