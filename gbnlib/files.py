@@ -1,6 +1,7 @@
 """The one place that knows folders and how to write a file so that a kill never leaves half of it."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -76,11 +77,17 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        variable = "GBN_DATA" if path.is_relative_to(_named("GBN_DATA", "data")) else "GBN_RESULTS"
-        raise UsageError(
-            f"cannot write to {path}: {error.strerror}. Choose a folder you may write to with {variable}."
-        ) from error
+        raise cannot_write(path, error) from error
     return path
+
+
+def cannot_write(path: Path, error: OSError) -> UsageError:
+    """The error for a place that cannot be written: which, why, and what helps where it is another user's."""
+    variable = "GBN_DATA" if path.is_relative_to(_named("GBN_DATA", "data")) else "GBN_RESULTS"
+    return UsageError(
+        f"cannot write to {path}: {error.strerror or error}. Choose a folder you may write to with {variable}, or "
+        "let its owner share it with a group that you both are in, with umask 002 for both."
+    )
 
 
 @contextmanager
@@ -104,7 +111,15 @@ def atomic(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise cannot_write(path, error) from error
         raise UsageError(f"cannot write {path}: {error.strerror or error}. What was there before is kept.") from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder; only for who alone writes there."""
+    for path in folder.glob(".*"):
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -115,14 +130,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write readable JSON atomically; NaN is refused, so that any reader can open it."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; a `UsageError` names a file that is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not readable JSON ({error}). Delete it, and it will be made again.") from error
 
 
@@ -146,7 +166,10 @@ def set_aside(path: Path, reason: str) -> Path:
     target, count = path.with_name(path.name + ".corrupt"), 2
     while target.exists():
         target, count = path.with_name(f"{path.name}.corrupt{count}"), count + 1
-    os.replace(path, target)
+    try:
+        os.replace(path, target)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     print(f"{path.parent.name}/{path.name}: {reason}; set aside as {target.name}", file=sys.stderr)
     return target
 

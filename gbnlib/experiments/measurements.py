@@ -6,17 +6,15 @@ A measurement is found by its content: the id is a hash of its name, its paramet
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from gbnlib import files, paper
-from gbnlib.errors import UsageError
-from gbnlib.experiments import provenance, store
+from gbnlib.experiments import done, provenance, store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,9 +62,10 @@ def measure(
     The frame as it is on disk, so that the first call and all later ones give the same.
     """
     wanted = identify(name, parameters, version)
-    if not force and (found := find(wanted)) is not None:
+    if not force and damage(wanted) is None and (found := find(wanted)) is not None:
         return found.frame()
-    with FileLock(files.make_folder(root() / ".locks") / f"{wanted}.lock"):
+    with store.lock_in(root(), wanted):
+        _clear(wanted)
         if not force and (found := find(wanted)) is not None:  # another process made it while this one waited
             return found.frame()
         started = time.monotonic()
@@ -104,20 +103,42 @@ def root() -> Path:
 def find(wanted: str) -> Measurement | None:
     """The finished measurement with an id, checked against its checksums, or None.
 
-    A damaged local one is set aside as `*.corrupt`, said, and counts as missing.
+    A damaged one is said, counts as missing, and is left as it is: who asks changes nothing.
     """
     places = {"local": root(), "reference": files.reference_root() / "measurements"}
     for origin, place in places.items():
-        done = files.inside(place, wanted) / "done.json"
-        if not done.is_file():
-            continue
-        problem = store.problem(done, TEXT_FILES)
-        if problem is None:
-            return Measurement(wanted, done.parent, origin, files.read_json(done)["seconds"])
-        if origin == "reference":
-            raise UsageError(f"reference measurement {wanted}: {problem}. Restore it with git.")
-        files.set_aside(done.parent, f"damaged measurement ({problem})")
+        where = files.inside(place, wanted)
+        content, wrong = _read(where)
+        if content is not None:
+            return Measurement(wanted, where, origin, content["seconds"])
+        if wrong is not None:
+            store.say_damaged(where, f"damaged measurement ({wrong})", origin)
     return None
+
+
+def damage(wanted: str) -> str | None:
+    """What is wrong with a measurement made here that is said to be finished, or None."""
+    return _read(root() / wanted)[1]
+
+
+def _read(folder: Path) -> tuple[dict | None, str | None]:
+    """The `done.json` of the measurement that a folder is named after, and what is wrong with it."""
+    content, wrong = done.read(folder / "done.json", TEXT_FILES)
+    if content is None:
+        return None, wrong
+    config = files.read_json(folder / "config.json")
+    if identify(config["name"], config["parameters"], config["version"]) != folder.name:
+        return None, "config.json is of another measurement"
+    return content, None
+
+
+def _clear(wanted: str) -> None:
+    """Set aside what is damaged of a measurement made here; only for who holds its lock."""
+    folder = root() / wanted
+    if os.path.lexists(folder) and not folder.is_dir():
+        files.set_aside(folder, "not a folder")
+    if (wrong := damage(wanted)) is not None:
+        files.set_aside(folder, f"damaged measurement ({wrong})")
 
 
 def promote(wanted: str) -> Path | None:
@@ -136,7 +157,6 @@ def _write(target: Path, config: dict, frame: "pd.DataFrame", seconds: float) ->
     files.write_text(folder / "result.csv", frame.to_csv(index=False))
     facts = {**provenance.software(), **provenance.hardware(), "seconds": seconds, "finished": provenance.now()}
     files.write_json(folder / "provenance.json", facts)
-    sums = {name: files.sha256(folder / name) for name in TEXT_FILES}
-    files.write_json(folder / "done.json", {"id": config["id"], "seconds": seconds, "files": sums})
+    done.write(folder, {"id": config["id"], "seconds": seconds}, TEXT_FILES)
     files.remove_folder(target)
     folder.rename(target)

@@ -56,7 +56,8 @@ def run_all(
     from gbnlib.training import Execution
 
     Execution(**execution)  # what is wrong with it is said even if nothing is left to train
-    missing = [config for config in dict.fromkeys(configs) if force or store.find(config) is None]
+    unique = dict.fromkeys(configs)
+    missing = [config for config in unique if force or store.damage(config) or store.find(config) is None]
     missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
     if missing:
         jobs = min(jobs or jobs_on(_cores(), missing, scale), len(missing))
@@ -122,10 +123,16 @@ def _left(futures: Sequence[Future]) -> int:
 
 
 def _stop(pool: ProcessPoolExecutor, workers: set[BaseProcess]) -> None:
-    """Begin no more runs, and let those that train checkpoint and leave."""
+    """Begin no more runs, and wait until those that train have a checkpoint and left; a second Ctrl-C kills them."""
     pool.shutdown(wait=False, cancel_futures=True)
     for process in workers:
         process.terminate()
+    try:
+        for process in workers:
+            process.join()
+    except KeyboardInterrupt:
+        for process in workers:
+            process.kill()
 
 
 def _broken(workers: set[BaseProcess], left: str) -> Exception:
@@ -151,13 +158,18 @@ def _run_or_leave(config: RunConfig, **options: object) -> store.Run:
 
 
 def _leave_with_parent() -> None:
-    """In a process of the pool: when the one that made it is gone, even by `kill -9`, checkpoint and leave too."""
+    """In a process of the pool: when the one that made it is gone, even by `kill -9`, checkpoint and leave too.
+
+    It is a process group of its own, so that who ends a whole group, as a notebook's server does with that of a kernel,
+    leaves it the time for that.
+    """
+    os.setpgid(0, 0)
 
     def watch() -> None:
         multiprocessing.parent_process().join()
-        while True:  # the first signal asks for a checkpoint, the next one ends the process
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+        os._exit(STOPPED)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -24,6 +24,7 @@ from gbnlib.training import (
     Shares,
     Training,
     load_checkpoint,
+    misfit,
     save_checkpoint,
     train,
 )
@@ -61,9 +62,12 @@ def run(
     UsageError : data, device or folders are not as they must be; nothing is lost.
     """
     options, processes = Execution(**execution), Processes.from_environment()
-    if processes.count == 1 and not force and (found := store.find(config)) is not None:
+    whole = processes.count == 1 and not force and store.damage(config) is None
+    if whole and (found := store.find(config)) is not None:
         return found
     with _locked(config, say) if processes.rank == 0 else nullcontext():
+        if processes.rank == 0:
+            store.clear(config)
         there = processes.rank == 0 and not force and store.find(config) is not None
         (there,) = processes.first_says([there], options.torch_device(processes.local_rank))
         if not there:
@@ -93,14 +97,8 @@ def _locked(config: RunConfig, say: Say) -> Iterator[None]:
 def _train(config: RunConfig, options: Execution, processes: Processes, say: Say, show: Say) -> None:
     """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
     path = store.folder(config) / "checkpoint.pt"
-    state = processes.first_gives(load_checkpoint(path) if processes.rank == 0 else None)
-    if state is not None:
-        options = options.resumed(state["extra"]["execution"])
-    torch.set_num_threads(options.threads)
     keep_freed_memory()
-    training = prepare(config, options, processes)
-    if state is not None:
-        training.load_state_dict(state)
+    training, options = _begun(config, options, processes)
     fixed = {
         "device": options.torch_device().type,
         "threads": options.threads,
@@ -109,7 +107,7 @@ def _train(config: RunConfig, options: Execution, processes: Processes, say: Say
     }
 
     def save() -> None:
-        save_checkpoint(path, training, execution=fixed)
+        save_checkpoint(path, training, run=config.id, execution=fixed)
 
     def report() -> None:
         _write_tables(config, training)
@@ -125,13 +123,31 @@ def _train(config: RunConfig, options: Execution, processes: Processes, say: Say
             processes.wait()
         return
     store.write_config(config)
-    if state is not None:
+    if training.update:
         say(f"{config.id}: goes on after update {training.update:,} of {training.total_updates:,}")
     _write_tables(config, training)
     with _stop_on_signals(training), _failing_together(processes):
         train(training, save=save, report=report, watch=watch, save_seconds=options.checkpoint_seconds)
         _finish(config, training, {**fixed, "processes": processes.count})
         processes.wait()
+
+
+def _begun(config: RunConfig, options: Execution, processes: Processes) -> tuple[Training, Execution]:
+    """The training where its checkpoint left it, or at its start if there is none of it, and its options."""
+    path = store.folder(config) / "checkpoint.pt"
+    state = processes.first_gives(load_checkpoint(path, config.id) if processes.rank == 0 else None)
+    begun = options if state is None else options.resumed(state["extra"]["execution"])
+    torch.set_num_threads(begun.threads)
+    training = prepare(config, begun, processes)
+    if state is None:
+        return training, begun
+    if (wrong := misfit(state, training)) is None:
+        training.load_state_dict(state)
+        return training, begun
+    if processes.rank == 0:
+        files.set_aside(path, f"damaged checkpoint ({wrong})")
+    processes.wait()
+    return _begun(config, options, processes)
 
 
 @contextmanager
@@ -210,7 +226,10 @@ def _shares(
 
 @contextmanager
 def _stop_on_signals(training: Training) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into a checkpoint after the update at hand; a second one ends the process at once."""
+    """Turn SIGTERM and Ctrl-C into a checkpoint after the update at hand; a second Ctrl-C ends the process at once.
+
+    A second SIGTERM does not: a pool that ends, a notebook's kernel and a cluster send several.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -218,7 +237,7 @@ def _stop_on_signals(training: Training) -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         training.stop = True
-        signal.signal(number, old[number])
+        signal.signal(signal.SIGINT, old[signal.SIGINT])
 
     try:
         for number in old:

@@ -1,7 +1,7 @@
 """Training: one loop, its probes, its checkpoints, and where it runs."""
 
 from gbnlib.errors import Interrupted
-from gbnlib.training.checkpoint import load_checkpoint, save_checkpoint
+from gbnlib.training.checkpoint import load_checkpoint, misfit, save_checkpoint
 from gbnlib.training.devices import Execution
 from gbnlib.training.evaluation import evaluate
 from gbnlib.training.loop import Training, train
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate",
     "load_checkpoint",
     "log_spaced",
+    "misfit",
     "save_checkpoint",
     "train",
 ]

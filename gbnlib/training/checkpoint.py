@@ -1,19 +1,62 @@
 """Checkpoints: the whole state of a training, written atomically, checked when read, loaded without running code."""
 
-import pickle
 import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+from torch import Tensor
 
 from gbnlib import files
-from gbnlib.training.loop import Training
+from gbnlib.training.loop import HISTORY_COLUMNS, Training
 
-#: What reading a damaged file raises: `OSError` comes of a wrong position in it.
-_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, KeyError)
-_DAMAGE += (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError)
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class _Buffer(_Strict):
+    momentum_buffer: Tensor | None
+
+
+class _Optimizer(_Strict):
+    """The state of `torch.optim.SGD`."""
+
+    state: dict[NonNegativeInt, _Buffer]
+    param_groups: list[dict[str, Any]]
+
+
+class _State(_Strict):
+    """What a checkpoint holds: `Training.state_dict` and who wrote it."""
+
+    torch: str
+    extra: dict[str, Any]
+    model: dict[str, Tensor]
+    optimizer: _Optimizer
+    update: NonNegativeInt
+    seconds: FiniteFloat
+    status: Literal["running", "diverged"]
+    history: list[list[float]]
+    distances: list[list[float]]
+    sums: Tensor
+
+
+class _Execution(_Strict):
+    """How a run was begun."""
+
+    device: Literal["cpu", "cuda"]
+    threads: PositiveInt
+    micro_batch: NonNegativeInt
+    compile: bool
+
+
+class _OfRun(_Strict):
+    """The extra values in a checkpoint of a run."""
+
+    run: str
+    execution: _Execution
 
 
 def save_checkpoint(path: Path, training: Training, **extra: object) -> None:
@@ -29,20 +72,26 @@ def save_checkpoint(path: Path, training: Training, **extra: object) -> None:
             raise OSError(f"is the disk full? PyTorch: {str(error).splitlines()[0][:120]}") from error
 
 
-def load_checkpoint(path: Path) -> dict | None:
-    """Read a checkpoint, or return None when there is none that can be trusted.
+def load_checkpoint(path: Path, run: str = "") -> dict | None:
+    """Read a checkpoint, of any training or of the run with an id, or return None when there is none to be trusted.
 
-    Every byte is compared with the checksums inside the file first. A damaged file, or one that holds anything but
-    tensors and plain values, is set aside as `*.corrupt` and said; one made by another PyTorch is set aside too,
-    since a resumed run must end as if it had never stopped. A file that cannot be opened now raises an `OSError`.
+    Every byte is compared with the checksums inside the file first. A damaged file, one that holds anything but what
+    `save_checkpoint` writes, and one of another run is set aside as `*.corrupt` and said; one made by another PyTorch
+    is set aside too, since a resumed run must end as if it had never stopped. A file that cannot be opened now raises
+    an `OSError`. What only the training can tell, `misfit` does.
     """
     if not path.exists():
         return None
+    if not path.is_file():
+        files.set_aside(path, "damaged checkpoint (not a file)")
+        return None
     with path.open("rb") as stream:
         try:
-            state = _checked(stream)
-        except _DAMAGE as error:
-            files.set_aside(path, f"damaged checkpoint ({(str(error) or type(error).__name__).splitlines()[0][:80]})")
+            state = _checked(stream, run)
+        except MemoryError:
+            raise
+        except Exception as error:  # what reading a damaged file raises has no bounds
+            files.set_aside(path, f"damaged checkpoint ({_reason(error)})")
             return None
     if state["torch"] != torch.__version__:
         files.set_aside(path, f"checkpoint of PyTorch {state['torch']}, here {torch.__version__}")
@@ -50,13 +99,69 @@ def load_checkpoint(path: Path) -> dict | None:
     return state
 
 
-def _checked(stream: BinaryIO) -> dict:
-    """The state in a file, after its checksums were compared."""
+def _checked(stream: BinaryIO, run: str) -> dict:
+    """The state in a file, after its checksums and all that it holds were checked."""
     with zipfile.ZipFile(stream) as archive:
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"checksum of {damaged} differs")
     stream.seek(0)
     state = torch.load(stream, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or not {"torch", "extra", "update", "model", "optimizer"} <= set(state):
-        raise ValueError("not the state of a training")
+    _State.model_validate(state)
+    if run and _OfRun.model_validate(state["extra"]).run != run:
+        raise ValueError(f"it is of {state['extra']['run']}")
     return state
+
+
+def _reason(error: Exception) -> str:
+    """The first complaint, short and in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:100]
+    return (str(error) or type(error).__name__).splitlines()[0][:80]
+
+
+def misfit(state: Mapping[str, Any], training: Training) -> str | None:
+    """What in a state that `load_checkpoint` gave cannot be of `training`, or None if it fits as a whole."""
+    update, per_epoch = state["update"], training.batches.updates_per_epoch
+    ends = range(per_epoch, update + 1, per_epoch)
+    every = training.evaluate_every * per_epoch
+    diverged = [update] if state["status"] == "diverged" else []
+    looks = [end for end in ends if end % every == 0 or end == training.total_updates or end in diverged]
+    probed = sorted(each for each in training.probe.updates if each <= update)
+    fits = {
+        "update": update <= training.total_updates,
+        "history": [row[:2] for row in state["history"]] == [[look, look // per_epoch] for look in looks],
+        "distances": [row[:1] for row in state["distances"]] == [[each] for each in probed],
+        "columns": {len(row) for row in state["history"]} <= {len(HISTORY_COLUMNS)}
+        and {len(row) for row in state["distances"]} <= {len(training.probe.columns)},
+        "sums": _kinds([state["sums"]]) == [((3,), torch.float64)],
+        "model": _named_kinds(state["model"]) == _named_kinds(training.model.state_dict()),
+        "optimizer": _optimizer_fits(state["optimizer"], training.optimizer),
+    }
+    wrong = ", ".join(name for name, right in fits.items() if not right)
+    return f"{wrong}: not as this run has it" if wrong else None
+
+
+def _kinds(tensors: list[Tensor]) -> list[tuple[tuple[int, ...], torch.dtype]]:
+    """Shapes and dtypes."""
+    return [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+
+
+def _named_kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple]:
+    """Names with shapes and dtypes."""
+    return dict(zip(tensors, _kinds(list(tensors.values())), strict=True))
+
+
+def _optimizer_fits(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a state is one of the optimizer: the same settings but for the scheduled ones, buffers as parameters."""
+    scheduled = ("lr", "momentum", "weight_decay")
+    fixed = [
+        [{key: value for key, value in group.items() if key not in scheduled} for group in each["param_groups"]]
+        for each in (state, optimizer.state_dict())
+    ]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    buffers = {index: each["momentum_buffer"] for index, each in state["state"].items()}
+    kinds = dict(enumerate(_kinds(parameters)))
+    return fixed[0] == fixed[1] and all(
+        index in kinds and (buffer is None or _kinds([buffer]) == [kinds[index]]) for index, buffer in buffers.items()
+    )

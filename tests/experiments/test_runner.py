@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,3 +143,60 @@ def test_a_config_of_another_run_in_the_folder_is_set_aside(capsys) -> None:
     files.write_text(store.folder(QUICK) / "config.json", "{}")
     assert experiments.run(QUICK).status == "finished"
     assert "config.json: not the config of this run; set aside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [{"seed": 7}, {"clip_norm": 1.0}])
+def test_the_checkpoint_of_another_run_is_not_gone_on_with(wrong: dict, capsys) -> None:
+    """Its weights, at an update where this run could be, would end in a result of both."""
+    other = QUICK.model_copy(update=wrong)
+    with pytest.raises(Interrupted):
+        experiments.run(other, say=stop_once(), checkpoint_seconds=0.0)
+    path = store.folder(other) / "checkpoint.pt"
+    alone = experiments.run(QUICK).done["weights_sha256"]
+    files.remove_folder(store.folder(QUICK))
+    files.make_folder(store.folder(QUICK))
+    shutil.copyfile(path, store.folder(QUICK) / "checkpoint.pt")
+    assert experiments.run(QUICK).done["weights_sha256"] == alone
+    assert f"it is of {other.id}" in capsys.readouterr().err
+
+
+def test_a_checkpoint_beyond_the_end_is_set_aside(capsys) -> None:
+    with pytest.raises(Interrupted):
+        experiments.run(QUICK, say=stop_once(), checkpoint_seconds=0.0)
+    path = store.folder(QUICK) / "checkpoint.pt"
+    torch.save({**torch.load(path, weights_only=True), "update": 10**9}, path)
+    assert experiments.run(QUICK).done["summary"]["updates"] == 4
+    assert "checkpoint.pt: damaged checkpoint (update, history, distances: not as this run has it)" in (
+        capsys.readouterr().err
+    )
+
+
+def stop_once() -> Callable[[str], None]:
+    """Asks for a checkpoint when a run is first evaluated."""
+    return lambda line: os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stopped_pool_has_waited_for_the_checkpoints_of_all_its_runs() -> None:
+    """Each run had trained, and nothing was saved by time: when the call ends, all of it is in checkpoints."""
+    configs = experiments.plan("figure1", "quick")[:2]
+
+    def interrupt_when_all_train() -> None:
+        if all(experiments.progress(config)[1] > 0 for config in configs):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="2 of 2 runs not finished"):
+        experiments.run_all(configs, "quick", jobs=2, tick=interrupt_when_all_train, checkpoint_seconds=1e9)
+    for config in configs:
+        update = torch.load(store.folder(config) / "checkpoint.pt", weights_only=True)["update"]
+        assert update >= experiments.progress(config)[1] * experiments.updates(config) > 0
+        assert experiments.progress(config)[0] == "stopped"
+
+
+def test_a_second_sigterm_does_not_end_a_run_before_its_checkpoint() -> None:
+    def stop_twice(line: str) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        experiments.run(QUICK, say=stop_twice, checkpoint_seconds=1e9)
+    assert (store.folder(QUICK) / "checkpoint.pt").is_file()

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from gbnlib.errors import UsageError
+from gbnlib.errors import Interrupted, UsageError
 from gbnlib.experiments import RunConfig
 from gbnlib.experiments.runner import prepare
 from gbnlib.regimes import Phase
-from gbnlib.training import Execution, load_checkpoint, save_checkpoint
+from gbnlib.training import Execution, Training, load_checkpoint, misfit, save_checkpoint, train
 from tests.limits import limited
 
-CONFIG = RunConfig(network="f1", dataset="synthetic", batch_size=64, epochs=2, regime=(Phase(epoch=0, lr=0.1),))
+CONFIG = RunConfig(
+    network="f1", dataset="synthetic", train_size=128, batch_size=64, epochs=2, regime=(Phase(epoch=0, lr=0.1),)
+)
 
 
 @pytest.fixture
@@ -129,3 +131,67 @@ def test_a_checkpoint_that_cannot_be_trusted_is_set_aside_and_said(checkpoint: P
 def test_every_byte_of_a_checkpoint_is_covered_by_a_checksum(checkpoint: Path) -> None:
     with zipfile.ZipFile(checkpoint) as archive:
         assert all(entry.CRC for entry in archive.infolist() if entry.file_size)
+
+
+def trained(tmp_path: Path) -> tuple[Path, Training]:
+    """A checkpoint of a run in the middle, and the training that it is of."""
+    training = prepare(CONFIG, Execution(device="cpu"))
+    path = tmp_path / "checkpoint.pt"
+
+    def save() -> None:
+        save_checkpoint(path, training, run=CONFIG.id, execution=FULL)
+
+    training.stop = True
+    with pytest.raises(Interrupted):
+        train(training, save=save)
+    return path, prepare(CONFIG, Execution(device="cpu"))
+
+
+FULL = {"device": "cpu", "threads": 1, "micro_batch": 0, "compile": False}
+
+
+def test_a_checkpoint_fits_the_training_it_is_of(tmp_path: Path) -> None:
+    path, training = trained(tmp_path)
+    assert misfit(load_checkpoint(path, CONFIG.id), training) is None
+
+
+@pytest.mark.parametrize("extra", [{}, {"run": "f1-other"}, {"run": CONFIG.id, "execution": {**FULL, "threads": 0}}])
+def test_a_checkpoint_of_another_run_is_set_aside(tmp_path: Path, extra: dict, capsys) -> None:
+    path, training = trained(tmp_path)
+    save_checkpoint(path, training, **{"execution": FULL, **extra})
+    assert load_checkpoint(path, CONFIG.id) is None
+    assert "set aside as checkpoint.pt.corrupt" in capsys.readouterr().err
+
+
+def without(key: str):
+    return lambda state: state.pop(key)
+
+
+STRANGE = {
+    **{f"no {key}": without(key) for key in ("history", "distances", "sums", "seconds", "status", "optimizer")},
+    "update -5": lambda state: state.update(update=-5),
+    "update 10**9": lambda state: state.update(update=10**9),
+    "one update more": lambda state: state.update(update=state["update"] + 1),
+    "finished": lambda state: state.update(status="finished"),
+    "a look": lambda state: state["history"].append([1, 1, 0.1, 1.0, 1.0, 1.0, 1.0]),
+    "a distance less": lambda state: state["distances"].pop(),
+    "a column less": lambda state: state["distances"][0].pop(),
+    "words": lambda state: state.update(distances=[["foo"]]),
+    "sums": lambda state: state.update(sums=torch.zeros(2)),
+    "a weight less": lambda state: state["model"].popitem(),
+    "weights": lambda state: state["model"].update({name: torch.zeros(1) for name in state["model"]}),
+    "buffers": lambda state: state["optimizer"]["state"][0].update(momentum_buffer=torch.zeros(1)),
+    "a buffer more": lambda state: state["optimizer"]["state"].update({99: {"momentum_buffer": None}}),
+    "nesterov": lambda state: state["optimizer"]["param_groups"][0].update(nesterov=True),
+    "no groups": lambda state: state["optimizer"].update(param_groups=[]),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE)
+def test_a_state_that_cannot_be_of_the_training_is_refused(tmp_path: Path, change: str) -> None:
+    path, training = trained(tmp_path)
+    state = torch.load(path, weights_only=True)
+    STRANGE[change](state)
+    torch.save(state, path)
+    state = load_checkpoint(path, CONFIG.id)
+    assert state is None or misfit(state, training) is not None
