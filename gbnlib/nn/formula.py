@@ -21,9 +21,14 @@ def is_needed(*tensors: Tensor | None) -> bool:
 
 def ghost_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, sizes: Sequence[int], eps: float) -> Tensor:
     """Normalise each ghost of `input`."""
-    output = torch.cat([_normalised(ghost, eps)[0] for ghost in input.split(sizes)])
-    output = output if weight is None else output * _for_channels(weight, input)
-    return (output if bias is None else output + _for_channels(bias, input)).to(input.dtype)
+    normal = torch.cat([_normalised(ghost, eps)[0] for ghost in input.split(sizes)])
+    return scaled(normal, weight, bias).to(input.dtype)
+
+
+def scaled(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Scale and shift the channels of `input`."""
+    output = input if weight is None else input * _for_channels(weight, input)
+    return output if bias is None else output + _for_channels(bias, input)
 
 
 def gradients(
@@ -39,9 +44,8 @@ def gradients(
         of_bias.append(given.sum(dims))
         mean, slope = given.mean(dims, keepdim=True), (given * normal).mean(dims, keepdim=True)
         of_input.append((given - mean - normal * slope) * inverse)
-    total = torch.cat(of_input)
-    total = total if weight is None else total * _for_channels(weight, input)
-    return total.to(input.dtype), *(torch.stack(parts).sum(0).to(dtype) for parts in (of_weight, of_bias))
+    total = scaled(torch.cat(of_input), weight, None).to(input.dtype)
+    return total, *(torch.stack(parts).sum(0).to(dtype) for parts in (of_weight, of_bias))
 
 
 def _normalised(ghost: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -173,7 +173,7 @@ def ghost_batch_norm(
         if values is not None and values.shape != input.shape[1:2]:
             raise ValueError(f"{name} must have one value per channel, {input.shape[1]}, got shape {(*values.shape,)}")
     if no_channels:  # where F.batch_norm would look for the first scale
-        return formula.ghost_norm(input, weight, bias, [len(input)], eps)
+        return formula.scaled(input.clone(), weight, bias)
     if input.numel() == 0:
         return F.batch_norm(input, running_mean, running_var, weight, bias, True, 0.0, eps)
     sizes = _normalizable_sizes(input, ghost_size, remainder, num_ghosts)

@@ -12,7 +12,13 @@ from torch import nn
 from torch.func import functional_call
 
 import gbnlib.nn.layers
-from gbnlib.nn import GhostBatchNorm1d, GhostBatchNorm2d, GhostBatchNorm3d, force_num_ghosts
+from gbnlib.nn import (
+    GhostBatchNorm1d,
+    GhostBatchNorm2d,
+    GhostBatchNorm3d,
+    force_num_ghosts,
+    revert_ghost_batchnorm,
+)
 
 pytestmark = pytest.mark.usefixtures("code")
 PAIRS = [
@@ -283,3 +289,50 @@ def test_device_and_dtype_reach_every_tensor():
 
 def test_examples_in_the_docstrings():
     assert doctest.testmod(gbnlib.nn.layers).failed == 0
+
+
+# --- what the plain layer does with odd input --------------------------------------------------------------------
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+def outcome(layer, batch):
+    """The dtype of a training forward's output, or PyTorch's refusal."""
+    try:
+        return layer(batch).dtype
+    except RuntimeError as refusal:
+        return str(refusal)
+
+
+@pytest.mark.parametrize("of_input", DTYPES)
+@pytest.mark.parametrize("of_parameters", DTYPES)
+@pytest.mark.parametrize("of_buffers", DTYPES)
+def test_mixed_dtypes_are_served_or_refused_as_by_the_plain_layer(of_input, of_parameters, of_buffers):
+    results = []
+    for layer in (nn.BatchNorm1d(3), GhostBatchNorm1d(3, 4)):
+        layer.to(of_parameters)
+        layer.running_mean, layer.running_var = layer.running_mean.to(of_buffers), layer.running_var.to(of_buffers)
+        results.append(outcome(layer, torch.randn(8, 3).to(of_input)))
+    assert results[0] == results[1]
+
+
+@each_layer
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_layer_without_channels_passes_nothing_on(ghost_class, plain_class, shape, training, affine):
+    layer = ghost_class(0, 4, affine=affine).train(training)
+    batch = torch.randn(shape[0], 0, *shape[2:], requires_grad=True)
+    layer(batch).sum().backward()
+    assert layer(batch).shape == batch.grad.shape == batch.shape
+    assert layer.num_batches_tracked == 2 * training
+
+
+def test_a_layer_pickled_before_an_option_existed_has_its_default():
+    layer = trained(GhostBatchNorm1d(3, 4), (8, 3))
+    old, batch = copy.deepcopy(layer), torch.randn(10, 3)
+    for option in ("remainder", "running", "num_ghosts"):
+        del vars(old)[option]
+    old = pickle.loads(pickle.dumps(old))
+    assert repr(old) == repr(layer)
+    assert torch.equal(old(batch), layer(batch))
+    assert type(revert_ghost_batchnorm(old)) is nn.BatchNorm1d
