@@ -12,7 +12,9 @@ import nbformat
 import pytest
 
 from gbnlib import experiments, files
+from gbnlib.experiments import measurements
 from gbnlib.report.items import items
+from tests.stored import leave
 
 BIN = Path(sys.executable).parent
 NOTEBOOKS = [item.notebook for item in items().values()]
@@ -124,6 +126,26 @@ def test_the_report_alone_trains_and_measures_nothing(tmp_path: Path) -> None:
         jobs[train] = set(re.findall(r"^(\w+) +\d+$", listed, flags=re.M))
     assert jobs["false"] == {"all", "notebook", "report", "total"}
     assert jobs["true"] - jobs["false"] >= {"train", "measure_figure4", "measure_algorithm1"}
+
+
+def test_a_damaged_run_or_measurement_is_said_and_made_again_although_its_files_exist(tmp_path, monkeypatch) -> None:
+    """The store says what is missing, not whether a file exists."""
+    monkeypatch.setenv("GBN_RESULTS", str(tmp_path))
+    configs = experiments.plan_scale("smoke")
+    for config in configs:
+        leave(config)
+    measured = measurements.root() / next(
+        wanted for wanted in measurements.plan("smoke", "figure4") if not measurements.find(wanted)
+    )
+    files.write_text(measured / "done.json", "")
+    damaged = experiments.folder(configs[0]) / "history.csv"
+    damaged.write_text("update\n2\n")
+    listed = reproduce(tmp_path, options=("--dry-run", "--quiet", "rules"))
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", listed, flags=re.M))
+    assert jobs["train"] == "1" and jobs["measure_figure4"] == "1"
+    assert f"{damaged.parent}: damaged run (history.csv changed since it was finished)" in listed
+    assert f"{measured}: damaged measurement (" in listed
+    assert damaged.is_file() and measured.is_dir()
 
 
 def execute(results: Path, folder: Path, name: str, *parameters: str) -> subprocess.CompletedProcess:
