@@ -12,7 +12,9 @@ import nbformat
 import pytest
 
 from gbnlib import experiments, files
+from gbnlib.experiments import measurements
 from gbnlib.report.items import items
+from tests.stored import leave
 
 BIN = Path(sys.executable).parent
 NOTEBOOKS = [item.notebook for item in items().values()]
@@ -164,6 +166,26 @@ def test_make_refuses_what_snakemake_would_wait_for(setting: str, message: str) 
     known = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
     done = subprocess.run(["make", "ready", setting], cwd=files.REPOSITORY, env=known, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith(message)
+
+
+def test_a_damaged_run_or_measurement_is_said_and_made_again_although_its_files_exist(tmp_path, monkeypatch) -> None:
+    """The store says what is missing, not whether a file exists."""
+    monkeypatch.setenv("GBN_RESULTS", str(tmp_path))
+    configs = experiments.plan_scale("smoke")
+    for config in configs:
+        leave(config)
+    measured = measurements.root() / next(
+        wanted for wanted in measurements.plan("smoke", "figure4") if not measurements.find(wanted)
+    )
+    files.write_text(measured / "done.json", "")
+    damaged = experiments.folder(configs[0]) / "history.csv"
+    damaged.write_text("update\n2\n")
+    listed = reproduce(tmp_path, options=("--dry-run", "--quiet", "rules"))
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", listed, flags=re.M))
+    assert jobs["train"] == "1" and jobs["measure_figure4"] == "1"
+    assert f"{damaged.parent}: damaged run (history.csv changed since it was finished)" in listed
+    assert f"{measured}: damaged measurement (" in listed
+    assert damaged.is_file() and measured.is_dir()
 
 
 def execute(results: Path, folder: Path, name: str, *parameters: str) -> subprocess.CompletedProcess:

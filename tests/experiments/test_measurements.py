@@ -78,6 +78,9 @@ def test_a_damaged_one_is_set_aside_and_made_again(powers: Counted, name: str, c
     frame = measure("powers", powers, PARAMETERS)
     folder = measurements.root() / measurements.identify("powers", PARAMETERS)
     (folder / name).write_text((folder / name).read_text()[:-5])
+    assert measurements.find(folder.name) is None and folder.is_dir()  # who asks changes nothing
+    said = capsys.readouterr().err
+    assert said.startswith(f"{folder}: damaged measurement ({name}") and said.count("\n") == 1
     pd.testing.assert_frame_equal(measure("powers", powers, PARAMETERS), frame)
     assert powers.calls == 2 and folder.with_name(folder.name + ".corrupt").is_dir()
     assert "set aside" in capsys.readouterr().err
@@ -125,3 +128,47 @@ def test_the_config_says_what_was_measured(powers: Counted) -> None:
 def test_parameters_are_plain_values(powers: Counted) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         measure("powers", powers, {"power": float("nan"), "values": []})
+
+
+STRANGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "no text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "list": lambda path: path.write_text("[]"),
+    "folder": lambda path: path.mkdir(),
+    "loop": lambda path: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("name", [*measurements.TEXT_FILES, "done.json", "."])
+@pytest.mark.parametrize("content", STRANGE)
+def test_no_damaged_file_of_a_measurement_blocks_anything(powers: Counted, name: str, content: str) -> None:
+    wanted = measurements.identify("powers", PARAMETERS)
+    path = measurements.root() / wanted / name
+    files.make_folder(path.parent if name != "." else measurements.root())
+    if (name, content) != (".", "folder"):
+        STRANGE[content](path)
+    assert measurements.find(wanted) is None
+    pd.testing.assert_frame_equal(measure("powers", powers, PARAMETERS), powers(**PARAMETERS), check_exact=True)
+
+
+def test_the_folder_of_another_measurement_is_not_this_one(powers: Counted, capsys) -> None:
+    measure("powers", powers, PARAMETERS)
+    other = {**PARAMETERS, "power": 3}
+    first, wanted = (measurements.identify("powers", each) for each in (PARAMETERS, other))
+    shutil.copytree(measurements.root() / first, measurements.root() / wanted)
+    assert measurements.find(wanted) is None and f"it is of {first}" in capsys.readouterr().err
+    assert measure("powers", powers, other).result.tolist() == [value**3 for value in PARAMETERS["values"]]
+
+
+def test_what_a_killed_writer_left_goes_when_the_measurement_is_made(powers: Counted) -> None:
+    wanted = measurements.identify("powers", PARAMETERS)
+    left = measurements.root() / f".{wanted}" / ".result.csv.abcd1234"
+    files.write_text(left, "half")
+    measure("powers", powers, PARAMETERS)
+    assert {path.name for path in measurements.root().iterdir()} == {".locks", wanted}
+
+
+def test_all_reference_measurements_are_found() -> None:
+    for path in (files.reference_root() / "measurements").iterdir():
+        assert measurements.find(path.name).folder == path

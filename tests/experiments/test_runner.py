@@ -165,10 +165,8 @@ def test_a_checkpoint_beyond_the_end_is_set_aside(capsys) -> None:
         experiments.run(QUICK, say=stop_once(), checkpoint_seconds=0.0)
     path = store.folder(QUICK) / "checkpoint.pt"
     torch.save({**torch.load(path, weights_only=True), "update": 10**9}, path)
-    assert experiments.run(QUICK).done["summary"]["updates"] == 4
-    assert "checkpoint.pt: damaged checkpoint (update, history, distances: not as this run has it)" in (
-        capsys.readouterr().err
-    )
+    assert experiments.run(QUICK).done["summary"]["updates"] == 8
+    assert "checkpoint.pt: damaged checkpoint (update 1,000,000,000 of 8); set aside" in capsys.readouterr().err
 
 
 def stop_once() -> Callable[[str], None]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-from gbnlib.analysis import VERDICTS
+from gbnlib.claims import VERDICTS
 from gbnlib.errors import UsageError
 from gbnlib.report import build
 from gbnlib.report.site import pages as site_pages

@@ -180,7 +180,7 @@ STRANGE = {
     "sums": lambda state: state.update(sums=torch.zeros(2)),
     "a weight less": lambda state: state["model"].popitem(),
     "weights": lambda state: state["model"].update({name: torch.zeros(1) for name in state["model"]}),
-    "buffers": lambda state: state["optimizer"]["state"][0].update(momentum_buffer=torch.zeros(1)),
+    "buffers": lambda state: state["optimizer"]["state"].update({0: {"momentum_buffer": torch.zeros(1)}}),
     "a buffer more": lambda state: state["optimizer"]["state"].update({99: {"momentum_buffer": None}}),
     "nesterov": lambda state: state["optimizer"]["param_groups"][0].update(nesterov=True),
     "no groups": lambda state: state["optimizer"].update(param_groups=[]),
