@@ -90,7 +90,7 @@ def _mnist_table() -> str:
     rows = analysis.compare_with_paper(history)
     label = next(row["label"] for row in paper.published("table1")["rows"] if row["network"] == "f1")
     table = rows[rows.network == label].rename(columns=names)[list(names.values())].map(lambda value: cell(value, 2))
-    trained = analysis.compare_training(history).set_index("method")["training error"]
+    trained = {row["method"]: row["training error"] for row in analysis.compare_training(history).to_dict("records")}
     table["training error"] = [trained.get(method, "–") for method in table.method]
     return table.to_markdown(index=False, disable_numparse=True)
 
