@@ -154,5 +154,5 @@ def checked(name: str, entry: Any) -> Card:
         return Card(name=check_name(name), **entry)
     except (ValidationError, TypeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
         raise UsageError(f"card {name!r}: {where or 'fields'}: {first['msg']}") from error

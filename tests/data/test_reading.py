@@ -146,7 +146,7 @@ def test_a_link_that_leads_nowhere_is_said(tmp_path: Path) -> None:
 
 def test_a_file_name_that_is_not_utf_8_is_read_like_others(tmp_path: Path) -> None:
     root = fruit(tmp_path / "fruit", train="apple", val="apple")
-    odd = Path(os.fsdecode(os.fsencode(root / "train" / "apple") + b"/\xe9.png"))
+    odd = Path(os.fsdecode(os.fsencode(root / "train" / "apple") + b"/n\xe9.png"))
     picture(1).save(odd)
     assert len(read_folder(root / "train", 3)[0]) == 3
     assert "train = 3" in data.describe("fruit", tmp_path)
