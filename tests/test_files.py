@@ -74,3 +74,18 @@ def test_of_many_names_the_nearest_are_listed() -> None:
     message = str(unknown("run", "rum-77", [f"run-{number}" for number in range(300)]))
     assert message.startswith("unknown run 'rum-77'; did you mean 'run-77'? Allowed: run-77, run-")
     assert message.count("run-") == 1 + 12 and message.endswith(" and 288 more.")
+
+
+def test_deep_json_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match=r"a\.json is not readable JSON"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_sweeping_takes_temporary_files_alone(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), files.atomic(tmp_path / "a.txt") as temporary:
+        left = temporary.rename(temporary.with_name(temporary.name + "x"))  # as a killed writer leaves it
+        raise RuntimeError("killed")
+    files.write_text(tmp_path / "a.txt", "kept")
+    files.sweep(tmp_path)
+    assert not left.exists() and [path.name for path in tmp_path.iterdir()] == ["a.txt"]
