@@ -171,3 +171,18 @@ def test_a_root_that_no_folder_can_be_is_one_line(variable: str, tmp_path: Path,
         with pytest.raises(UsageError, match=message) as caught:
             ROOTS[variable]()
         assert variable in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_deep_json_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match=r"a\.json is not readable JSON"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_sweeping_takes_temporary_files_alone(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), files.atomic(tmp_path / "a.txt") as temporary:
+        left = temporary.rename(temporary.with_name(temporary.name + "x"))  # as a killed writer leaves it
+        raise RuntimeError("killed")
+    files.write_text(tmp_path / "a.txt", "kept")
+    files.sweep(tmp_path)
+    assert not left.exists() and [path.name for path in tmp_path.iterdir()] == ["a.txt"]
