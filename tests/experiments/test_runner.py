@@ -92,10 +92,10 @@ def test_processes_of_the_pool_leave_when_their_parent_is_killed() -> None:
         "1",
     ]
     parent = subprocess.Popen(call)
-    wait_for(lambda: experiments.progress(config)[0] == "running", 60)
+    wait_for(lambda: experiments.progress(config)[0] == "running", 180)
     parent.kill()
     parent.wait()
-    wait_for(lambda: experiments.progress(config)[0] == "stopped", 25)
+    wait_for(lambda: experiments.progress(config)[0] == "stopped", 90)
     assert (store.folder(config) / "checkpoint.pt").is_file()
 
 

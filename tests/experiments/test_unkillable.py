@@ -58,14 +58,14 @@ def killed_at_random(results: Path, moments: int, seed: int) -> int:
         number = chance.choice([signal.SIGKILL, signal.SIGTERM])
         asked = time.monotonic()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
         if process.returncode == 0:
             files.remove_folder(results / "runs" / CONFIG.id)
             continue
         kills += 1
         assert time.monotonic() - asked < 5, errors
         assert "corrupt" not in errors
-    assert start(CONFIG, results).wait(120) == 0
+    assert start(CONFIG, results).wait(300) == 0
     return kills
 
 
@@ -73,7 +73,7 @@ def killed_at_random(results: Path, moments: int, seed: int) -> int:
     ("moments", "seed"), [(2, 0), *(pytest.param(10, seed, marks=pytest.mark.slow) for seed in range(5))]
 )
 def test_a_run_killed_at_random_moments_ends_bit_identical(tmp_path: Path, moments: int, seed: int) -> None:
-    assert start(CONFIG, tmp_path / "whole").wait(120) == 0
+    assert start(CONFIG, tmp_path / "whole").wait(300) == 0
     assert killed_at_random(tmp_path / "killed", moments, seed) == moments
     assert result(tmp_path / "killed", CONFIG) == result(tmp_path / "whole", CONFIG)
 
