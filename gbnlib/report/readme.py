@@ -131,7 +131,7 @@ def _mnist_configs(item: str) -> list[experiments.RunConfig]:
 
 
 def _mnist_verdicts() -> list[claims.Verdict]:
-    """What the finished runs and measurements of F1 on MNIST decide, in the order of the claims."""
+    """What the finished runs and measurements of F1 on MNIST say of its claims, in their order."""
     verdicts = []
     for item in _MNIST_ITEMS:
         history, distance = experiments.load_runs(_mnist_configs(item))
@@ -143,7 +143,7 @@ def _mnist_verdicts() -> list[claims.Verdict]:
     if len(landscape):
         beside = {"trajectory": trajectory, "null": null}
         verdicts.append(claims.judge("C5", landscape, item="figure4", scale="desk", beside=beside))
-    return [verdict for verdict in claims.completed(verdicts, "desk") if verdict.tested]
+    return [verdict for verdict in claims.completed(verdicts, "desk") if verdict.network]
 
 
 def _measured(name: str) -> pd.DataFrame:
