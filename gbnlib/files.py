@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,12 @@ def _root(variable: str, default: str) -> Path:
 
 def _named(variable: str, default: str) -> Path:
     """The path that a variable names: a relative one lies in the repository, whichever folder the caller is in."""
-    given = os.environ.get(variable) or default
+    return _path(variable, os.environ.get(variable) or default, os.environ.get("HOME"))
+
+
+@cache
+def _path(variable: str, given: str, home: str | None) -> Path:
+    """The path that a variable's value stands for; `home` is what ~ stands for, named so that each has its own."""
     try:
         given.encode()  # a name in another encoding would end up in texts and tables
         return REPOSITORY / Path(given).expanduser()
@@ -69,7 +75,9 @@ def check_name(kind: str, name: object) -> str:
 
 def inside(root: Path, name: str, ending: str = "") -> Path:
     """The path of a name right below a folder, with an ending; a name that would leave it is a `UsageError`."""
-    return root / (check_name(f"in {root},", name) + ending)
+    if not _NAME.fullmatch(name):
+        check_name(f"in {root},", name)
+    return root / (name + ending)
 
 
 def make_folder(path: Path) -> Path:

@@ -217,7 +217,7 @@ def test_citation_names_the_paper_first():
 def test_make_commands_in_the_texts_exist():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, re.M))
-    assert targets == {"help", "setup", "reproduce", "report", "lab", "test", "lint", "bench", "clean"}
+    assert targets == {"help", "setup", "ready", "reproduce", "report", "lab", "test", "lint", "bench", "clean"}
     variables = set(re.findall(r"^(\w+) \?=", makefile, re.M))
     for name in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / name).read_text()
