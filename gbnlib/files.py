@@ -35,7 +35,8 @@ def data_root() -> Path:
 def _root(variable: str, default: str) -> Path:
     """The folder that a variable names, checked to be one where it is there."""
     path = _named(variable, default)
-    if not path.is_dir():
+    text = str(path)  # os.path, since this is asked again and again
+    if not os.path.isdir(text) and (os.path.lexists(text) or not os.path.isdir(os.path.dirname(text))):
         there = next(each for each in (path, *path.parents) if each.exists())
         if not there.is_dir():
             raise UsageError(
