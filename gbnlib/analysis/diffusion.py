@@ -184,6 +184,7 @@ def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFram
             left = {f"left by {law}, %": 100 * np.mean([1 - found[law].r2 for found in fits]) for law in LAWS}
             row = {"batch size": batch_size, "updates": f"{inside.min()}–{inside.max()}"}
             row["b"] = np.mean([found["logarithm"].b for found in fits])
+            row["end over ‖w₀‖"] = np.mean([relative_to_start(curve, which) for curve in each])
             table.append(row | {"λ": exponents.text(sign=True), **left})
     return pd.DataFrame(table)
 

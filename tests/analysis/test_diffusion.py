@@ -144,6 +144,8 @@ def test_the_end_distance_stands_beside_the_norm_at_the_start() -> None:
     curve = curves({("SB", 32): lambda t, seed: 3.0}).query("seed == 1")
     norm = experiments.initial_norms("f1", "digits", 1, "2017")["weights"]
     assert diffusion.relative_to_start(curve, "weights") == pytest.approx(3.0 / norm)
+    table = diffusion.compare_laws(curves({("SB", 32): logarithm(1)}).query("seed == 1"), "weights")
+    assert table["end over ‖w₀‖"][0] == pytest.approx((1 + np.log(100)) / norm, abs=0.03 / norm)
 
 
 def test_a_seed_with_too_few_points_is_left_out_of_the_table_of_laws() -> None:
