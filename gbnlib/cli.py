@@ -117,19 +117,18 @@ def measure(
     force: Annotated[bool, typer.Option("--force", help="Repeat finished measurements.")] = False,
 ) -> None:
     """Make the measurements of an item or a scale: results other than runs, such as a loss landscape."""
-    from gbnlib import experiments, training
-    from gbnlib.analysis import measured
+    from gbnlib import measurements, training
     from gbnlib.report.items import planned_name
     from gbnlib.report.listing import duration, measuring_text, no_measurements_text
 
     training.Execution(device=device)  # said even if nothing is left to measure
-    planned = experiments.measurements.plan(scale, item and planned_name(item))
+    planned = measurements.plan(scale, item and planned_name(item))
     if not planned:
         raise UsageError(no_measurements_text(item, scale))
     for wanted, plan in planned.items():
-        if force or experiments.measurements.find(wanted) is None:
+        if force or measurements.find(wanted) is None:
             _say(f"[{measuring_text(scale, item)}] {plan.name}: about {duration(plan.seconds)}")
-            measured.make(plan, device=device, force=force)
+            measurements.make(plan, device=device, force=force)
     _say(measuring_text(scale, item))
 
 
@@ -182,11 +181,11 @@ def report(scale: options.Scale = "quick") -> None:
 @app.command()
 def promote(scale: options.Scale = "desk", item: options.Item = "") -> None:
     """Copy finished runs (no checkpoints) and measurements to results/reference, which is committed."""
-    from gbnlib import experiments
+    from gbnlib import experiments, measurements
     from gbnlib.report.listing import configs_of
 
     copied = [experiments.promote(config) for config in configs_of(scale, item)]
-    copied += [experiments.measurements.promote(wanted) for wanted in experiments.measurements.plan(scale, item)]
+    copied += [measurements.promote(wanted) for wanted in measurements.plan(scale, item)]
     copied = [path for path in copied if path is not None]
     for path in copied:
         typer.echo(path.name)
@@ -199,14 +198,14 @@ def clean(
     runs: Annotated[bool, typer.Option("--runs", help="Also its runs and measurements, which took time.")] = False,
 ) -> None:
     """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
-    from gbnlib import experiments, files, paper
+    from gbnlib import experiments, files, measurements, paper
 
     files.remove_folder(files.results_root() / paper.scale(scale).name)
     if runs:
         for config in experiments.plan_scale(scale):
             files.remove_folder(experiments.folder(config))
-        for wanted in experiments.measurements.plan(scale):
-            files.remove_folder(experiments.measurements.root() / wanted)
+        for wanted in measurements.plan(scale):
+            files.remove_folder(measurements.root() / wanted)
     typer.echo(f"Removed {files.results_root() / scale}{' and its runs' * runs}. Reference runs are never removed.")
 
 

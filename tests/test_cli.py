@@ -15,8 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gbnlib import cli, experiments, files
-from gbnlib.analysis import measured
+from gbnlib import cli, experiments, files, measurements
 from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import parallel, runner
 from gbnlib.report import listing
@@ -186,7 +185,7 @@ def test_ctrl_c_ends_a_measurement_with_the_line(monkeypatch, capsys) -> None:
     def interrupted(*_: object, **__: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(measured, "make", interrupted)
+    monkeypatch.setattr(measurements, "make", interrupted)
     assert in_process(monkeypatch, capsys, "measure", "--scale", "smoke", "--item", "algorithm1") == (130, STOPPED)
 
 
@@ -273,7 +272,7 @@ def test_whatever_is_given_it_ends_well_or_with_one_line(tmp_path_factory, call)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         for name, value in {"GBN_RESULTS": str(folder / "results"), **given}.items():
             patch.setenv(name, value)
-        for module, name in ((runner, "_train"), (parallel, "_run_missing"), (measured, "make")):
+        for module, name in ((runner, "_train"), (parallel, "_run_missing"), (measurements, "make")):
             patch.setattr(module, name, no_training)
         patch.setattr(sys, "argv", ["gbn", *arguments])
         patch.setattr(cli.signals, "heed", lambda: None)

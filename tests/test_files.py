@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gbnlib import claims, experiments, files
+from gbnlib import claims, experiments, files, measurements
 from gbnlib.claims import Verdict
 from gbnlib.errors import UsageError, unknown
-from gbnlib.experiments import RunConfig, measurements, store
+from gbnlib.experiments import RunConfig, store
 from tests.configs import REMEDIED
 
 PATHS = [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gbnlib import experiments, files
+from gbnlib import experiments, files, measurements
 from gbnlib.experiments import RunConfig
 from gbnlib.report.items import items
 from tests import slurm
@@ -78,7 +78,7 @@ def test_runs_measurements_and_notebooks_are_jobs(cluster: slurm.Cluster, tmp_pa
         pass
     planned = {run.id for name in table.runs for run in experiments.plan(name, "smoke")}
     assert set(stamps(tmp_path)) == planned
-    assert set(stamps(tmp_path, "measurements")) == set(experiments.measurements.plan("smoke", "figure4"))
+    assert set(stamps(tmp_path, "measurements")) == set(measurements.plan("smoke", "figure4"))
     assert all(path.is_file() for path in made)
     jobs = cluster.jobs()
     assert len(cluster.jobs("completed")) == bundles(len(planned) + 1) + len(made)
@@ -101,7 +101,7 @@ def test_the_smoke_scale_end_to_end(cluster: slurm.Cluster, tmp_path: Path) -> N
     assert set(stamps(tmp_path)) == planned
     assert (tmp_path / "smoke" / "report" / "index.html").is_file()
     notebooks = len(list((tmp_path / "smoke" / "notebooks").glob("*.ipynb")))
-    measuring = {plan.item for plan in experiments.measurements.plan("smoke").values()}
+    measuring = {plan.item for plan in measurements.plan("smoke").values()}
     jobs, completed = cluster.jobs(), len(cluster.jobs("completed")) - before
     assert completed == bundles(len(planned) + len(measuring)) + notebooks + 1
     with on(cluster, tmp_path, "smoke"):

@@ -11,8 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from gbnlib import experiments, files
-from gbnlib.experiments import measurements
+from gbnlib import experiments, files, measurements
 from gbnlib.report.items import items
 from tests.stored import leave
 
@@ -71,10 +70,8 @@ def provenance(results: Path) -> dict[str, str]:
 
 def test_the_first_call_makes_runs_notebooks_figures_and_report(reproduced: Path) -> None:
     assert set(stamps(reproduced)) == {config.id for config in experiments.plan_scale("smoke")}
-    planned = experiments.measurements.plan("smoke")  # some are those of all scales, and among the reference ones
-    assert set(stamps(reproduced, "measurements")) == {
-        wanted for wanted in planned if not experiments.measurements.find(wanted)
-    }
+    planned = measurements.plan("smoke")  # some are those of all scales, and among the reference ones
+    assert set(stamps(reproduced, "measurements")) == {wanted for wanted in planned if not measurements.find(wanted)}
     smoke = reproduced / "smoke"
     assert (smoke / "report" / "index.html").is_file()
     assert sorted(path.stem for path in (smoke / "notebooks").glob("*.ipynb")) == sorted(NOTEBOOKS)

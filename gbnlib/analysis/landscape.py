@@ -1,238 +1,89 @@
-"""Figure 4: how the loss varies with the distance from the initial weights, without the noise of its estimate.
+"""What the loss around the initial weights says: exponents with intervals, the paper's points, the verdict on C5."""
 
-The loss L(w) can only be estimated, by its mean over a sample of training data. Here several disjoint samples give an
-estimate each. Over random directions the estimates of one sample vary with L and with what is peculiar to the sample;
-the covariance of two samples has only the former in common, so that it estimates the variance of L without bias.
-"""
+from collections.abc import Mapping
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-
+import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from gbnlib import data, files
-from gbnlib.data.batches import generator
-from gbnlib.experiments.initial import initial_network
-from gbnlib.nn import convert_ghost_batchnorm, frozen_statistics
-from gbnlib.nn.networks.resnet import ResNet
-from gbnlib.regimes import Phase, Regime
-from gbnlib.training import Execution, SnapshotProbe, Training, train
+from gbnlib import paper
+from gbnlib.analysis import stats
+from gbnlib.analysis.stats import Interval
 
-#: A loss as a function of the flat vector of parameters (n,), estimated by each of several samples (samples,).
-Loss = Callable[[Tensor], Tensor]
+#: Labels of the networks that Figure 4 is measured on.
+LABELS = {"f1": "F1", "resnet8": "ResNet8", "resnet44": "ResNet44"}
 
 
-class NetworkLoss:
-    """The mean loss of a network on disjoint samples of training images, each normalised by its own statistics.
+def exponent(landscape: pd.DataFrame, column: str = "sd") -> Interval:
+    """The power of the distance that a column grows with, over the distances of the paper's figure.
 
-    Running statistics describe the weights that made them, so away from these the network is in training mode. A
-    sample is a ghost batch: all of them go through the network at once.
-
-    Parameters
-    ----------
-    network : a name of `build_network`, or "resnet8" for the smallest network of ResNet44's family.
-    dataset : a name of the catalogue; its training images are taken without augmentation.
-    samples, sample_size : number of samples, and images in each.
-    seed : decides initial weights and samples.
-    shuffled : deal the labels out at random, as a landscape with nothing to learn.
+    The mean over seeds of each seed's slope in logarithms, with its t interval. A seed with an estimate below the noise
+    in that range has none.
     """
-
-    def __init__(
-        self,
-        network: str,
-        dataset: str,
-        samples: int,
-        sample_size: int,
-        seed: int,
-        device: torch.device,
-        shuffled: bool = False,
-    ) -> None:
-        source = data.load(dataset, files.data_root())
-        chosen = torch.randperm(len(source.train_labels), generator=generator(seed, 0, "samples"))
-        chosen = chosen[: samples * sample_size]
-        labels = source.train_labels[chosen]
-        if shuffled:
-            labels = labels[torch.randperm(len(labels), generator=generator(seed, 0, "shuffled labels"))]
-        card, images = source.card, source.train_images[chosen].to(device)
-        self.images, self.labels = data.normalise(images, card.mean, card.std), labels.to(device)
-        self.model = convert_ghost_batchnorm(build(network, card, seed), sample_size).to(device)
-        self.start = parameters_to_vector(self.model.parameters()).detach().clone()
-        self.samples = samples
-
-    @torch.no_grad()
-    def __call__(self, place: Tensor) -> Tensor:
-        """The loss on each sample, float64 (samples,), at the parameters `place` (n,)."""
-        vector_to_parameters(place, self.model.parameters())
-        return self._losses().double()
-
-    def gradients(self, place: Tensor) -> Tensor:
-        """The gradient of the loss on each sample, (samples, n)."""
-        vector_to_parameters(place, self.model.parameters())
-        parameters = list(self.model.parameters())
-        each = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in self._losses()]
-        return torch.stack([torch.cat([part.flatten() for part in gradient]) for gradient in each])
-
-    def _losses(self) -> Tensor:
-        with frozen_statistics(self.model):
-            logits = self.model(self.images)
-        return F.cross_entropy(logits, self.labels, reduction="none").view(self.samples, -1).mean(dim=1)
+    distances = paper.published("figure4")["distance"]
+    used = landscape[landscape.distance.between(distances[1], distances[-1])]
+    slopes = [_slope(part.distance, part[column]) for _, part in used.groupby("seed")]
+    return stats.mean([slope for slope in slopes if np.isfinite(slope)], paper.confidence())
 
 
-def build(network: str, card: data.Card, seed: int) -> nn.Module:
-    """A network with its initial weights, those of a run with this seed."""
-    if network != "resnet8":
-        return initial_network(network, card, seed)
-    torch.manual_seed(seed)
-    return ResNet(card.classes, card.channels, card.image_size, depth=8)
+def _slope(distance: pd.Series, values: pd.Series) -> float:
+    """Slope in logarithms; NaN where a value is missing or there are fewer than two."""
+    if len(values) < 2 or not (values > 0).all():
+        return np.nan
+    return float(np.polyfit(np.log(distance), np.log(values), 1)[0])
 
 
-def losses_along(
-    loss: Loss, start: Tensor, distances: Sequence[float], directions: int, chance: torch.Generator
-) -> Tensor:
-    """Losses (directions, distances, 2, samples) at w_0 + d u and w_0 − d u, with u uniform on the unit sphere.
-
-    Going both ways along each direction keeps apart what is odd and what is even in u.
-    """
-    found = []
-    for _ in range(directions):
-        direction = torch.randn(len(start), generator=chance, dtype=start.dtype).to(start.device)
-        direction /= direction.norm()
-        places = [(start + distance * direction, start - distance * direction) for distance in distances]
-        found.append(torch.stack([torch.stack([loss(place) for place in both]) for both in places]))
-    return torch.stack(found)
+def per_unit(landscape: pd.DataFrame) -> Interval:
+    """Slope of the standard deviation against the distance through the origin, over the paper's distances."""
+    distances = paper.published("figure4")["distance"]
+    used = landscape[landscape.distance.between(distances[1], distances[-1])].dropna(subset="sd")
+    slopes = [(part.sd * part.distance).sum() / (part.distance**2).sum() for _, part in used.groupby("seed")]
+    return stats.mean(slopes, paper.confidence())
 
 
-def spread(losses: Tensor, start: Tensor) -> dict[str, float]:
-    """What losses (directions, 2, samples) at one distance say, given those at the start (samples,).
-
-    `sd` is the standard deviation of the loss over directions, `rms` √E[(L(w) − L(w_0))²], both without sampling noise;
-    NaN where the noise leaves an estimate of the variance below zero. `rise` is the mean of L(w) − L(w_0). `noisy` is
-    the standard deviation if each place had a sample of its own, of as many images as all samples here together.
-    """
-    directions, _, samples = losses.shape
-    odd, even = (losses[:, 0] - losses[:, 1]) / 2, losses.mean(dim=1) - start
-    centred = even - even.mean(dim=0)
-    square = odd.T @ odd / directions
-    variance = between(square + centred.T @ centred / max(directions - 1, 1))
-    noise = losses.var(dim=2).mean() / samples
-    return {
-        "sd": variance.sqrt().item(),
-        "rms": between(square + even.T @ even / directions).sqrt().item(),
-        "rise": even.mean().item(),
-        "noisy": (variance.clamp(min=0) + noise).sqrt().item(),
-    }
+def published_slope() -> float:
+    """Slope of the least-squares line through the paper's digitised points."""
+    points = paper.published("figure4")
+    return float(np.polyfit(points["distance"], points["sd"], 1)[0])
 
 
-def between(products: Tensor) -> Tensor:
-    """The mean of the entries off the diagonal of a square matrix: what two different samples have in common."""
-    count = len(products)
-    return (products.sum() - products.trace()) / (count * (count - 1))
+def compare_with_figure4(landscapes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Paper and reproduction, a row a quantity and network: what `landscapes` say, by name of the network."""
+    rows = []
+    for network, landscape in landscapes.items():
+        if landscape.empty:
+            continue
+        start = landscape.drop_duplicates("seed")
+        quantities = {
+            "exponent of the standard deviation": (1.0, exponent(landscape)),
+            "α from E[(L(w) − L(w₀))²]": (2.0, exponent(landscape, "rms").times(2)),
+            "1000 × slope (here through the origin)": (1000 * published_slope(), per_unit(landscape).times(1000)),
+            "1000 × ‖∇L(w₀)‖ / √n": (np.nan, stats.mean(1000 * start.slope.dropna(), paper.confidence())),
+            "‖w₀‖, all parameters": (np.nan, stats.mean(start.norm, paper.confidence())),
+        }
+        for quantity, (published, found) in quantities.items():
+            ends = {"here": found.estimate, "low": found.low, "high": found.high, "n": found.n[0]}
+            row = {"network": LABELS[network], "quantity": quantity, "paper": published, **ends}
+            rows.append(row | {"difference": found.estimate - published})
+    return pd.DataFrame(rows)
 
 
-def measure_directions(
-    network: str,
-    dataset: str,
-    distances: Sequence[float],
-    directions: int,
-    samples: int,
-    sample_size: int,
-    seeds: int,
-    threads: int,
-    shuffled: bool = False,
-    device: str = "cpu",
-) -> pd.DataFrame:
-    """The loss along random directions from the initial weights: a row for each seed and distance, 0 the first.
+def compare_paths(landscapes: Mapping[str, pd.DataFrame], trajectories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """α along random directions and along the trajectory of training, over the paper's distances; a row a network.
 
-    With `shuffled` labels it is that of a task with nothing to learn. `directions` are taken both ways. The columns are
-    those of `spread`; `norm`, which is ‖w_0‖ over all n parameters; and `slope` = ‖∇L(w_0)‖ / √n, the standard
-    deviation per unit distance of a loss that is linear.
+    Places whose difference lies below the noise are left out here.
     """
     rows = []
-    with _threads(threads):
-        for seed in range(seeds):
-            place = Execution(device=device).torch_device()
-            loss = NetworkLoss(network, dataset, samples, sample_size, seed, place, shuffled)
-            gradients = loss.gradients(loss.start)
-            slope = between(gradients @ gradients.T).div(len(loss.start)).sqrt().item()
-            facts = {"seed": seed, "norm": loss.start.norm().item(), "slope": slope}
-            losses = losses_along(loss, loss.start, distances, directions, generator(seed, 0, "directions"))
-            at_start = loss(loss.start)
-            places = {0.0: at_start.expand(1, 2, -1), **dict(zip(distances, losses.unbind(dim=1), strict=True))}
-            rows += [{**facts, "distance": distance, **spread(found, at_start)} for distance, found in places.items()]
+    for network, label in LABELS.items():
+        for path, frames in (("random directions", landscapes), ("trajectory", trajectories)):
+            frame = frames.get(network, pd.DataFrame())
+            if len(frame):
+                found = exponent(frame.dropna(subset="rms"), "rms").times(2)  # a square goes like d^α
+                ends = {"α": found.estimate, "low": found.low, "high": found.high, "n": found.n[0]}
+                rows.append({"network": label, "path": path, **ends})
     return pd.DataFrame(rows)
 
 
-def measure_trajectory(
-    network: str,
-    dataset: str,
-    batch_size: int,
-    epochs: int,
-    rate: float,
-    momentum: float,
-    weight_decay: float,
-    clip_norm: float,
-    samples: int,
-    sample_size: int,
-    seeds: int,
-    threads: int,
-    device: str = "cpu",
-) -> pd.DataFrame:
-    """The loss along a short training at a constant rate: a row for each seed and log-spaced update.
-
-    `distance` is ‖w_t − w_0‖ over all parameters; `rise` and `rms` are those of `spread`, of this one place.
-    """
-    regime = Regime(phases=(Phase(epoch=0, lr=rate, momentum=momentum, weight_decay=weight_decay),), epochs=epochs)
-    place, rows = Execution(device=device).torch_device(), []
-    with _threads(threads):
-        for seed in range(seeds):
-            loss = NetworkLoss(network, dataset, samples, sample_size, seed, place)
-            kept = _snapshots(network, dataset, batch_size, regime, clip_norm, seed, place)
-            at_start = loss(loss.start)
-            for update, weights in kept.items():
-                rises, distance = loss(weights) - at_start, (weights - loss.start).norm().item()
-                found = {"rms": between(rises.outer(rises)).sqrt().item(), "rise": rises.mean().item()}
-                rows.append({"seed": seed, "update": update, "distance": distance, **found})
-    return pd.DataFrame(rows)
-
-
-def _snapshots(
-    network: str,
-    dataset: str,
-    batch_size: int,
-    regime: Regime,
-    clip_norm: float,
-    seed: int,
-    device: torch.device,
-) -> dict[int, Tensor]:
-    """The parameters at log-spaced updates of a training with the official augmentation."""
-    source = data.load(dataset, files.data_root())
-    model = build(network, source.card, seed).to(device, memory_format=torch.channels_last)
-    batches = source.batches(batch_size, seed, device)
-    probe = SnapshotProbe(model, regime.total_updates(batches.updates_per_epoch))
-    training = Training(
-        model=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=regime.phases[0].lr, fused=True),
-        regime=regime,
-        batches=batches,
-        validation=(source.validation_images.to(device), source.validation_labels.to(device)),
-        probe=probe,
-        evaluate_every=regime.epochs,
-        clip_norm=clip_norm,
-    )
-    train(training)
-    return probe.kept
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with a number of threads, which decides how sums are rounded."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def passed_within(trajectory: pd.DataFrame) -> float:
+    """Mean over seeds of the first recorded update that is farther away than the paper's figure reaches."""
+    beyond = trajectory[trajectory.distance > paper.published("figure4")["distance"][-1]]
+    return float(beyond.groupby("seed")["update"].min().mean())

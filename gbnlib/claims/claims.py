@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gbnlib import data, paper
-from gbnlib.analysis import diffusion, landscape_statistics, places, stats
+from gbnlib.analysis import diffusion, landscape, places, stats
 from gbnlib.analysis.outcomes import accuracies, outcomes
 from gbnlib.claims.decision import (
     INCONCLUSIVE,
@@ -125,18 +125,18 @@ def c5(case: Case) -> Decision:
 
     Beside it: "trajectory", that of a training, and "null", a landscape with shuffled labels.
     """
-    found, margin = landscape_statistics.exponent(case.frame), paper.claims()["C5"].margin
-    slope = landscape_statistics.per_unit(case.frame)
+    found, margin = landscape.exponent(case.frame), paper.claims()["C5"].margin
+    slope = landscape.per_unit(case.frame)
     gradient = stats.mean(1000 * case.frame.drop_duplicates("seed").slope.dropna(), paper.confidence())
     evidence = (
         f"exponent {found.text()}, where 1 ± {margin} counts as linear; a thousand times the slope per unit distance "
         f"{slope.times(1000).text()}, and {gradient.text()} by the gradient at the initial point alone"
     )
     if len(trajectory := case.beside.get("trajectory", pd.DataFrame())):
-        update = landscape_statistics.passed_within(trajectory)
+        update = landscape.passed_within(trajectory)
         evidence += f"; training is past these distances after {update:.0f} updates"
     if len(null := case.beside.get("null", pd.DataFrame())):
-        evidence += f"; with shuffled labels the exponent is {landscape_statistics.exponent(null).text()}"
+        evidence += f"; with shuffled labels the exponent is {landscape.exponent(null).text()}"
     lost = case.frame.seed.nunique() - found.n[0]
     if lost:
         evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"

@@ -1,10 +1,8 @@
-"""Runs and measurements: what they are, which runs an item needs, making them, and finding them again."""
+"""Runs: what they are, which runs an item needs, making them, and finding them again."""
 
 from typing import TYPE_CHECKING
 
-from gbnlib.experiments import measurements
 from gbnlib.experiments.config import ENGINE, RunConfig
-from gbnlib.experiments.measurements import measure
 from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
 from gbnlib.experiments.planning import (
     ITEMS,
@@ -39,8 +37,6 @@ __all__ = [
     "items_at",
     "jobs_on",
     "load_runs",
-    "measure",
-    "measurements",
     "own_config",
     "plan",
     "plan_scale",

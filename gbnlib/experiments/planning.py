@@ -1,6 +1,6 @@
 """From an item and a scale to the runs they need, and how long those take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, sqrt
 
@@ -50,14 +50,14 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
         return [config for runs in ablations(scale, seeds).values() for config in runs]
     settings = _item_settings(item, scale)
     if item == "convergence":
-        return [_twice_as_long(paper.protocol(network, scale)) for network in settings.get("networks", ())]
+        return [_twice_as_long(paper.protocol(network, scale)) for network in settings.networks]
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
         own = row.method_seeds.get(method) or row.seeds or paper.scale(scale).seeds
-        count = seeds or settings.get("seeds") or own
+        count = seeds or settings.seeds or own
         configs += [method_config(row, method, seed, batch_size) for seed in range(count)]
     small = [config for config in configs if config.method == "SB"]
-    for network, lengths in settings.get("high_rate_epochs", {}).items():
+    for network, lengths in settings.high_rate_epochs.items():
         own = [config for config in small if config.network == network]
         configs += [with_high_rate(config, epochs) for epochs in lengths for config in own]
     return list(dict.fromkeys(configs))
@@ -66,15 +66,15 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
 def ablations(scale: str, seeds: int = 0) -> dict[tuple[str, str, str], list[RunConfig]]:
     """The runs with one choice of the protocol changed, by (network, name of the ablation, method), seed by seed."""
     settings = _item_settings("ablations", scale)
-    count = seeds or settings.get("seeds") or paper.scale(scale).seeds
+    count = seeds or settings.seeds or paper.scale(scale).seeds
     return {
         (network, ablation.name, method): [
             _changed(method_config(paper.protocol(network, scale), method, seed), network, ablation)
             for seed in range(count)
         ]
-        for network in settings.get("networks", ())
+        for network in settings.networks
         for ablation in paper.ablations(network)
-        if ablation.name in settings.get("names", (ablation.name,))
+        if ablation.name in (settings.names or (ablation.name,))
         for method in ablation.methods
     }
 
@@ -97,35 +97,36 @@ def items_at(scale: str) -> list[str]:
     return [item for item in ITEMS if item in paper.scale(scale).items]
 
 
-def _item_settings(item: str, scale: str) -> dict:
-    """What a scale says of an item, checked."""
+def _item_settings(item: str, scale: str) -> paper.ScaleItem:
+    """What a scale runs of an item; nothing where it does not name it."""
     if item not in ITEMS:
         raise unknown("item", item, ITEMS)
-    return paper.scale(scale).items.get(item, {})
+    return paper.scale(scale).items.get(item, paper.ScaleItem())
 
 
-def _cells(item: str, scale: str, settings: dict) -> list[tuple[paper.Protocol, str, int]]:
+def _cells(item: str, scale: str, settings: paper.ScaleItem) -> list[tuple[paper.Protocol, str, int]]:
     """What an item trains: protocol, method and batch size of each cell; 0 is the row's own batch size."""
     if item in _FIGURES:
-        shown = settings.get("batch_sizes", {}).items()
+        shown = settings.batch_sizes.items()
         cells = [(paper.protocol(network, scale), cell) for network, sizes in shown for cell in _FIGURES[item](sizes)]
         return [(row, method, size) for row, (method, size) in cells]
-    rows = [paper.protocol(network, scale) for network in settings.get("networks", ())]
-    methods = settings.get("methods", paper.METHODS)
-    return [(row, method, size) for row in rows for method in methods for size in row.batches.get(method, (0,))]
+    rows = [paper.protocol(network, scale) for network in settings.networks]
+    return [
+        (row, method, size) for row in rows for method in settings.methods for size in row.batches.get(method, (0,))
+    ]
 
 
-def _over_batches(methods: tuple[str, ...]) -> Callable[[list[int]], list[tuple[str, int]]]:
+def _over_batches(methods: tuple[str, ...]) -> Callable[[Sequence[int]], list[tuple[str, int]]]:
     """Each method at each batch size of a figure."""
     return lambda sizes: [(method, size) for method in methods for size in sizes]
 
 
-def _adapted(sizes: list[int]) -> list[tuple[str, int]]:
+def _adapted(sizes: Sequence[int]) -> list[tuple[str, int]]:
     """The small batch, and regime adaptation at each batch size of a figure."""
     return [("SB", 0), *(("LB+LR+GBN+RA", size) for size in sizes)]
 
 
-_FIGURES: dict[str, Callable[[list[int]], list[tuple[str, int]]]] = {
+_FIGURES: dict[str, Callable[[Sequence[int]], list[tuple[str, int]]]] = {
     "figure1": _over_batches(("LB",)),
     "figure2": _over_batches(("LB", "LB+LR+GBN")),
     "figure3": _adapted,

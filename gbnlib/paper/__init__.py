@@ -76,6 +76,22 @@ class Protocol(_Frozen):
     speed: Speed = Speed(gflops=100.0, update_ms=5.0)
 
 
+class ScaleItem(_Frozen):
+    """What a scale runs of an item; what is left empty is as the item has it for all of its kind.
+
+    `networks` and `methods` of a table, or `batch_sizes` of a figure by network, in the order shown; `names` of
+    ablations; `high_rate_epochs` are further lengths of the small batch's first phase; `seeds` is 0 where the scale or
+    the row decides.
+    """
+
+    networks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = METHODS
+    batch_sizes: dict[str, tuple[PositiveInt, ...]] = {}
+    high_rate_epochs: dict[str, tuple[PositiveInt, ...]] = {}
+    names: tuple[str, ...] = ()
+    seeds: NonNegativeInt = 0
+
+
 class Scale(_Frozen):
     """How much of the protocol a scale runs: rows replace protocol values, items say what is shown.
 
@@ -87,7 +103,7 @@ class Scale(_Frozen):
     hardware: str
     seeds: PositiveInt
     rows: dict[str, dict[str, Any]]
-    items: dict[str, dict[str, Any]]
+    items: dict[str, ScaleItem]
     on_gpu: bool = False
 
 
@@ -103,15 +119,14 @@ class Claim(_Frozen):
 
 
 class MeasurementPlan(_Frozen):
-    """What is measured rather than trained, at one scale: for which item, by which function of `gbnlib.analysis`
-    ("module:function"), with which parameters, and about how many seconds that takes on two CPU cores.
+    """What is measured rather than trained, at one scale: for which item, with which parameters, and
+    about how many seconds that takes on two CPU cores. `gbnlib.measurements` has the function that makes it.
 
     `version` is raised when the same parameters would now give another result.
     """
 
     name: str
     item: str
-    function: str
     parameters: dict[str, Any]
     seconds: PositiveFloat
     version: PositiveInt = 1

@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from gbnlib import analysis, paper
-from gbnlib.analysis import covariance
+from gbnlib.measurements import covariance
 from gbnlib.report.distance_plots import log_updates
 from gbnlib.report.plots import MARKERS, mean_bar, mean_curve, mean_line, method_style, of_measurement
 

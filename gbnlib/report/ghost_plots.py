@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from gbnlib.analysis import ghosts
+from gbnlib.measurements import ghosts
 from gbnlib.report.plots import MARKERS, numbered_style, of_measurement
 
 _RULES = (*ghosts.RULES, "total variance")

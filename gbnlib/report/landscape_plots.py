@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from gbnlib import paper
-from gbnlib.analysis import landscape_statistics
+from gbnlib.analysis.landscape import LABELS
 from gbnlib.report.plots import mean_line, say_unmeasured
 
 _MARKERS = {"f1": "o", "resnet8": "s", "resnet44": "D"}
@@ -19,7 +19,7 @@ def _style(network: str) -> dict:
     """Colour, marker and label of a network, a dark and a light one."""
     palette = sns.color_palette("viridis", 4)
     color = palette[0] if network == "f1" else palette[2]
-    return {"color": color, "marker": _MARKERS[network], "label": landscape_statistics.LABELS[network]}
+    return {"color": color, "marker": _MARKERS[network], "label": LABELS[network]}
 
 
 def _curve(frame: pd.DataFrame, x: str, y: str, ax: Axes, **style: object) -> None:

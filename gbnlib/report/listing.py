@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gbnlib import data, experiments, files, paper
-from gbnlib.experiments import RunConfig, measurements
+from gbnlib import data, experiments, files, measurements, paper
+from gbnlib.experiments import RunConfig
 from gbnlib.report.items import planned_name
 
 

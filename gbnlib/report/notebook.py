@@ -11,9 +11,8 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from gbnlib import analysis, claims, data, experiments, files, paper
-from gbnlib.analysis import measured
-from gbnlib.experiments import RunConfig, measurements, provenance
+from gbnlib import analysis, claims, data, experiments, files, measurements, paper
+from gbnlib.experiments import RunConfig, provenance
 from gbnlib.report import plots
 from gbnlib.report.items import Item, get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
@@ -174,7 +173,7 @@ class Notebook:
         wanted = measurements.planned_id(plan)
         found = measurements.find(wanted)
         if self.parameters.force or (found is None and self._may_make(plan)):
-            measured.make(plan, device=self.parameters.device, force=self.parameters.force)
+            measurements.make(plan, device=self.parameters.device, force=self.parameters.force)
             found = measurements.find(wanted)
         self.measured[wanted] = found
         return pd.DataFrame() if found is None else found.frame()

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gbnlib import analysis, claims, experiments, files, paper
+from gbnlib import analysis, claims, experiments, files, measurements, paper
 from gbnlib.analysis import diffusion
-from gbnlib.experiments import measurements
 from gbnlib.report import benchmarks
 from gbnlib.report.items import get_item
 from gbnlib.report.listing import duration

@@ -7,7 +7,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from gbnlib import paper
-from gbnlib.analysis import random_walk, stats, walk_statistics
+from gbnlib.analysis import stats
+from gbnlib.analysis.random_walk import ballistic_speed
+from gbnlib.measurements import random_walk
 from gbnlib.report.plots import of_measurement
 
 _MARKERS = {0.5: "o", 1.0: "s", 1.5: "^", 2.0: "D"}
@@ -82,7 +84,7 @@ def walker_distances(walks: pd.DataFrame, *, ax: Axes) -> Axes:
     for alpha, part in walks.groupby("alpha"):
         _root_means(part, 0.5, ax, **_alpha_style(alpha))
     steps = np.sort(walks.steps.unique())
-    speed = walk_statistics.ballistic_speed(walks.roughness.iloc[0])
+    speed = ballistic_speed(walks.roughness.iloc[0])
     ax.plot(steps, steps**0.5, ":", color="0.3", label="no potential: √t")
     ax.plot(steps, steps * speed, "--", color="0.3", label="α = 2, a line: ~ t")
     ax.set(xscale="log", yscale="log", xlabel="time t (steps)", ylabel="root mean square distance")

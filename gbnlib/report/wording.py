@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gbnlib import claims, experiments, paper
-from gbnlib.experiments import measurements
+from gbnlib import claims, experiments, measurements, paper
 
 
 def tally(made: Sequence[experiments.Run | measurements.Measurement], planned: int) -> str:

@@ -1,6 +1,7 @@
 """The paper's facts as the suite holds them."""
 
 import pytest
+from pydantic import ValidationError
 
 from gbnlib import data, experiments, paper
 from gbnlib.errors import UsageError
@@ -69,7 +70,7 @@ def test_a_measurement_has_parameters_and_a_time_at_every_scale(scale: str) -> N
     plan = paper.measurement("walks", scale)
     assert set(plan.parameters) == {"alphas", "roughness", "seed", "sites", "environments", "walkers", "steps"}
     assert plan.parameters["alphas"] == [0.5, 1.0, 1.5] and plan.parameters["steps"] >= 4096
-    assert (plan.item, plan.function, plan.version) == ("random_walk", "random_walk:measure_walks", 1)
+    assert (plan.item, plan.version) == ("random_walk", 1)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,8 @@ def test_deviations_are_complete_sentences_for_known_items() -> None:
         assert paper.deviations(item)
         for entry in paper.deviations(item):
             assert list(entry) == ["paper", "here", "why", "effect"] and all(entry.values())
+
+
+def test_a_scale_refuses_a_mistyped_setting_of_an_item() -> None:
+    with pytest.raises(ValidationError, match="high_rate_epoch\n.*Extra inputs"):
+        paper.ScaleItem(high_rate_epoch={"f1": [20]})

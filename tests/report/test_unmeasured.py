@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gbnlib import claims
-from gbnlib.analysis import covariance, ghosts, walk_statistics
+from gbnlib.analysis import identities, random_walk
 from gbnlib.report import covariance_plots, ghost_plots, landscape_plots, theory_plots
 
 NOTHING = pd.DataFrame()
@@ -46,13 +46,13 @@ def test_the_landscape_is_drawn_with_the_papers_points_alone() -> None:
 
 
 def test_tables_and_verdicts_are_empty() -> None:
-    assert ghosts.summarise_accumulation(NOTHING).empty and covariance.summarise_identity(NOTHING).empty
-    assert walk_statistics.compare_with_theory(NOTHING, NOTHING, NOTHING).empty
-    assert walk_statistics.field_growth(NOTHING).empty
+    assert identities.summarise_accumulation(NOTHING).empty and identities.summarise_identity(NOTHING).empty
+    assert random_walk.compare_with_theory(NOTHING, NOTHING, NOTHING).empty
+    assert random_walk.field_growth(NOTHING).empty
     verdicts = [claims.judge(claim, NOTHING, item="algorithm1", scale="quick") for claim in ("C5", "C12", "C13")]
     assert {verdict.verdict for verdict in verdicts} == {claims.VERDICTS[-1]}
 
 
 def test_what_is_measured_of_the_theory_is_compared_alone() -> None:
     valleys = pd.DataFrame({"depth": [10.0] * 20, "x": range(20)})
-    assert len(walk_statistics.compare_with_theory(NOTHING, NOTHING, valleys)) == 1
+    assert len(random_walk.compare_with_theory(NOTHING, NOTHING, valleys)) == 1

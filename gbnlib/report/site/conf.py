@@ -44,7 +44,10 @@ suppress_warnings = [
 ]
 
 # API pages
-API = tuple(f"gbnlib.{part}" for part in ("nn", "regimes", "data", "training", "experiments", "analysis", "paper"))
+API = tuple(
+    f"gbnlib.{part}"
+    for part in ("nn", "regimes", "data", "training", "experiments", "measurements", "analysis", "paper")
+)
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

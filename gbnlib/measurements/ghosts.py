@@ -142,19 +142,6 @@ def _differences(
         )
 
 
-ACCUMULATION_CAPTION = "Largest relative difference between accumulated gradients and those of the whole batch."
-
-
-def summarise_accumulation(differences: pd.DataFrame) -> pd.DataFrame:
-    """The largest differences of each network, case and precision, as a table shows them."""
-    if differences.empty:
-        return differences
-    table = differences.groupby(["case", "network", "precision"], sort=False)
-    found = table[["gradient", "statistics"]].max().map(lambda value: "–" if np.isnan(value) else f"{value:.1e}")
-    shown = found.assign(n=table.size()).reset_index()
-    return shown.assign(network=[paper.protocol(name).label for name in shown.network])
-
-
 def relative_difference(found: Tensor, wanted: Tensor) -> float:
     """‖found − wanted‖ / ‖wanted‖."""
     return ((found - wanted).norm() / wanted.norm()).item()

@@ -9,7 +9,8 @@ import pytest
 
 from gbnlib import files
 from gbnlib.errors import Interrupted
-from gbnlib.experiments import measure, measurements
+from gbnlib.measurements import measure
+from gbnlib.measurements import store as measurements
 
 PARAMETERS = {"power": 2, "values": [0.1, 0.2, 0.3]}
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from gbnlib import claims
-from gbnlib.analysis import covariance
+from gbnlib.analysis import identities, reach
 from gbnlib.claims.decision import NOT, NOT_TESTED, REPRODUCED
+from gbnlib.measurements import covariance
 
 WITH, WITHOUT = covariance.SCHEMES
 
@@ -37,10 +38,10 @@ def test_the_reach_of_a_method_is_over_the_small_batchs_of_the_same_seed() -> No
         for seed, at in enumerate(found)
         for update in (10, end)
     ]
-    table = covariance.compare_reach(pd.DataFrame(rows).drop_duplicates()).set_index("method")
+    table = reach.compare_reach(pd.DataFrame(rows).drop_duplicates()).set_index("method")
     assert table["over SB's, all weights"]["LB"].startswith("0.62") and set(table["update"]) == {10}
     assert table["over SB's, first tensor"]["SB"].startswith("1.00")
-    assert covariance.compare_reach(pd.DataFrame(rows[2:]).query("method == 'LB'")).empty
+    assert reach.compare_reach(pd.DataFrame(rows[2:]).query("method == 'LB'")).empty
 
 
 def test_enumeration_of_three_samples_by_hand() -> None:
@@ -98,5 +99,5 @@ def test_c12_asks_for_formula_and_invariance(difference: float, expected: str) -
 
 
 def test_the_table_of_the_identity() -> None:
-    table = covariance.summarise_identity(covariance.measure_identity(4, [[1, 2]], 2))
+    table = identities.summarise_identity(covariance.measure_identity(4, [[1, 2]], 2))
     assert table.drawn.tolist() == [WITH, WITHOUT] and table.networks.tolist() == [2, 2]

@@ -1,14 +1,12 @@
 """Planned measurements fit their functions and items, and are made once."""
 
 import inspect
-import pkgutil
 
 import pandas as pd
 import pytest
 
-from gbnlib import paper
-from gbnlib.analysis import measured, stats
-from gbnlib.experiments import measurements
+from gbnlib import measurements, paper
+from gbnlib.measurements import functions
 from gbnlib.report.items import items
 
 
@@ -16,9 +14,15 @@ from gbnlib.report.items import items
 @pytest.mark.parametrize("name", paper.measurements())
 def test_a_plan_has_the_arguments_of_its_function_and_an_item(name: str, scale: str) -> None:
     plan = paper.measurement(name, scale)
-    inspect.signature(pkgutil.resolve_name(f"gbnlib.analysis.{plan.function}")).bind(**plan.parameters)
+    inspect.signature(functions.FUNCTIONS[name]).bind(**plan.parameters)
     assert plan.item in items()
     assert plan in measurements.plan(scale, plan.item).values()
+
+
+def test_every_function_is_of_a_planned_measurement_and_takes_a_device_if_it_is_given_one() -> None:
+    assert list(functions.FUNCTIONS) == paper.measurements()
+    for function in functions.FUNCTIONS.values():
+        assert ("device" in inspect.signature(function).parameters) == (function in functions.ON_DEVICE)
 
 
 def test_the_items_share_out_what_a_scale_measures() -> None:
@@ -35,12 +39,13 @@ def test_the_device_goes_to_a_function_that_takes_one_and_is_no_part_of_the_id(d
         calls.append(device)
         return pd.DataFrame({"count": [count]})
 
-    monkeypatch.setattr(stats, "measure_here", measure_here, raising=False)
-    facts = {"name": "here", "item": "figure4", "function": "stats:measure_here", "seconds": 1}
+    monkeypatch.setitem(functions.FUNCTIONS, "here", measure_here)
+    monkeypatch.setattr(functions, "ON_DEVICE", {measure_here})
+    facts = {"name": "here", "item": "figure4", "seconds": 1}
     plan = paper.MeasurementPlan(**facts, parameters={"count": 3})
     for _ in range(2):
-        assert measured.make(plan, device=device)["count"].tolist() == [3]
+        assert measurements.make(plan, device=device)["count"].tolist() == [3]
     assert calls == [device]
     assert measurements.find(measurements.identify("here", {"count": 3})).origin == "local"
-    measured.make(plan, device="cpu", force=True)
+    measurements.make(plan, device="cpu", force=True)
     assert calls == [device, "cpu"]

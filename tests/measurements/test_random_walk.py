@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gbnlib.analysis import random_field, random_walk
+from gbnlib.measurements import random_field, random_walk
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 1.5])

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from gbnlib import claims
-from gbnlib.analysis import ghosts
+from gbnlib.analysis import identities
 from gbnlib.claims.decision import NOT, NOT_TESTED, REPRODUCED
+from gbnlib.measurements import ghosts
 from gbnlib.nn import GhostBatchNorm1d
 
 
@@ -75,5 +76,5 @@ def test_c13_asks_for_every_difference(frame: pd.DataFrame, expected: str) -> No
 
 
 def test_the_table_shows_the_largest_difference() -> None:
-    table = ghosts.summarise_accumulation(pd.concat([differences(1e-15), differences(3e-15)]))
+    table = identities.summarise_accumulation(pd.concat([differences(1e-15), differences(3e-15)]))
     assert table.gradient.tolist() == ["1.0e-16", "3.0e-15", "7.0e-01"] and table.statistics[0] == "–"

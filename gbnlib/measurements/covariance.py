@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gbnlib import data, files, paper
-from gbnlib.analysis import diffusion, stats
-from gbnlib.analysis.ghosts import relative_difference
+from gbnlib import data, files
+from gbnlib.measurements.ghosts import relative_difference
 
 SCHEMES = ("with replacement", "without replacement")
 #: How the rate goes with the batch: its factor as a function of M_L / M_S.
@@ -151,41 +150,3 @@ def _random_gradients(samples: int, seed: int) -> Tensor:
     images = torch.randn(samples, 3, generator=chance, dtype=torch.float64)
     labels = torch.randint(3, (samples,), generator=chance)
     return per_sample_gradients(small_network(3, 3, 3, seed), images, labels)
-
-
-def summarise_identity(identity: pd.DataFrame) -> pd.DataFrame:
-    """The largest differences over seeds by scheme and pair of batches, as a table shows them."""
-    if identity.empty:
-        return identity
-    table = identity.groupby(["scheme", "small", "large"], sort=False)
-    shown = table[["formula", "invariance"]].max().map("{:.1e}".format)
-    columns = {
-        "scheme": "drawn",
-        "small": "small batch",
-        "large": "large batch",
-        "formula": "from the formula",
-        "invariance": "between increments",
-    }
-    counted = shown.assign(**{"factor left": table.left.first(), "networks": table.size()})
-    return counted.reset_index().rename(columns=columns)
-
-
-def compare_reach(curves: pd.DataFrame) -> pd.DataFrame:
-    """How far each method has moved after equal updates, over the small batch's distance of the same seed.
-
-    A row a method, with t intervals over seeds, at the last update that all high-rate phases share. `curves` are those
-    of `diffusion.high_rate_curves`; without the small batch there are no rows.
-    """
-    if "SB" not in set(curves.method):
-        return pd.DataFrame()
-    update = diffusion.shared_update(curves)
-    by_method = curves.assign(batch_size=curves.method)  # so that the columns are methods
-    tables = {which: diffusion.distances_at(by_method, which, update) for which in ("weights", "first")}
-    rows = []
-    for method in curves.method.unique():
-        row = {"method": method, "update": update}
-        for which, table in tables.items():
-            ratio = (table[method] / table["SB"]).dropna()
-            row[f"over SB's, {diffusion.QUANTITIES[which]}"] = stats.mean(ratio, paper.confidence()).text()
-        rows.append(row)
-    return pd.DataFrame(rows)

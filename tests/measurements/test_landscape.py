@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gbnlib import claims, data, files, paper
-from gbnlib.analysis import landscape, landscape_statistics
+from gbnlib.analysis.landscape import compare_paths, compare_with_figure4, published_slope
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, REPRODUCED
+from gbnlib.measurements import landscape
 
 DISTANCES = [0.0, 0.5, 2.0, 8.0]
 SMALL = {"directions": 2, "samples": 3, "sample_size": 8, "seeds": 2, "threads": 1}
@@ -141,12 +142,12 @@ def test_a_seed_below_the_noise_has_no_exponent_and_is_named() -> None:
 
 def test_the_comparison_has_the_papers_slope_and_ours() -> None:
     """The paper's slope is about 7.1e-4 per unit distance."""
-    assert landscape_statistics.published_slope() == pytest.approx(7.1e-4, abs=0.2e-4)
+    assert published_slope() == pytest.approx(7.1e-4, abs=0.2e-4)
     frames = {"f1": synthetic([1.0, 1.0, 1.0]), "resnet8": pd.DataFrame()}
-    table = landscape_statistics.compare_with_figure4(frames).set_index("quantity")
+    table = compare_with_figure4(frames).set_index("quantity")
     assert set(table.network) == {"F1"} and table.here["1000 × slope (here through the origin)"] == pytest.approx(1.0)
     assert table.here["α from E[(L(w) − L(w₀))²]"] == pytest.approx(2.0)
-    paths = landscape_statistics.compare_paths(frames, {"f1": synthetic([0.5])})
+    paths = compare_paths(frames, {"f1": synthetic([0.5])})
     assert paths.path.tolist() == ["random directions", "trajectory"] and paths["α"].tolist() == pytest.approx([2, 1])
 
 
