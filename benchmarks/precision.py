@@ -25,7 +25,9 @@ RESNET = paper.protocol("resnet44", "desk").model_copy(update=SHORT)
 def float32_rows() -> dict[str, list[RunConfig]]:
     """The float32 runs of each row, one a seed."""
     found = {
-        f"F1, digits, {name}": [experiments.own_config("f1", seed=seed, dataset="digits", **row) for seed in range(24)]
+        f"F1, digits, {name}": [
+            experiments.custom_config("f1", seed=seed, dataset="digits", **row) for seed in range(24)
+        ]
         for name, row in DIGITS.items()
     }
     images = f"{RESNET.train_size:,} images of CIFAR-10 (JPEG), {RESNET.epochs} epochs"

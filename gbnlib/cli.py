@@ -1,4 +1,4 @@
-"""The command line: `gbn plan | run | measure | status | data | report | promote | clean`."""
+"""The command line: `gbn plan | run | train | measure | status | data | report | promote | clean`."""
 
 import io
 import os
@@ -28,7 +28,7 @@ app.add_typer(data_app, name="data")
 
 
 @app.command()
-def plan(scale: options.Scale = "quick", item: options.Item = "", seeds: options.Seeds = 0) -> None:
+def plan(item: options.Item = "", scale: options.Scale = "quick", seeds: options.Seeds = 0) -> None:
     """Show which runs an item or a scale needs, which are finished, and how long the others take."""
     from gbnlib.report.listing import plan_text
 
@@ -37,60 +37,44 @@ def plan(scale: options.Scale = "quick", item: options.Item = "", seeds: options
 
 @app.command()
 def run(
-    context: typer.Context,
     item: options.Item = "",
     scale: options.Scale = "quick",
     seeds: options.Seeds = 0,
     only: options.Only = "",
     jobs: options.Jobs = 0,
-    network: options.Network = "",
-    dataset: options.Dataset = "digits",
-    batch_size: options.BatchSize = 128,
-    base_batch: options.BaseBatch = 0,
-    ghost_size: options.GhostSize = 0,
-    lr_rule: options.LrRule = "none",
-    adapt: options.Adapt = False,
-    epochs: options.Epochs = 0,
-    seed: options.Seed = 0,
     device: options.Device = "auto",
-    threads: options.Threads = 1,
     memory_gb: options.MemoryGb = 0.0,
     compile: options.Compile = False,
     force: options.Force = False,
 ) -> None:
-    """Train the runs of an item or a scale, or one run of your own with --network.
+    """Train the runs of an item or a scale. Finished ones are not trained again.
 
-    Finished runs are not trained again. Stop with Ctrl-C at any time: the same command goes on from there. One run on
-    several devices: `torchrun --nproc-per-node 2 -m gbnlib run ...`, with the same result.
+    Stop with Ctrl-C at any time: the same command goes on from there. One run on several devices:
+    `torchrun --nproc-per-node 2 -m gbnlib run --only ID`, with the same result.
     """
     from gbnlib import experiments
     from gbnlib.report.listing import configs_of, no_runs_text, runs_progress_text, summary_text
 
-    options.refuse_ignored(context)
     execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "force": force}
-    if network:
-        sizes = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size}
-        choices = {"dataset": dataset, "lr_rule": lr_rule, "adapt": adapt, "seed": seed}
-        config = experiments.own_config(network, epochs, **sizes, **choices)
-        if force or not experiments.is_done(config):
-            _say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
-        _say(experiments.describe(experiments.run(config, say=_say, show=_show, threads=threads, **execution)))
-        return
     if only:
+        if item or seeds or jobs:
+            raise UsageError("--only names one run of the scale: leave the item, --seeds and --jobs out.")
         _run_only(only, scale, execution)
-    else:
-        configs = configs_of(scale, item, seeds)
-        if not configs:
-            raise UsageError(no_runs_text(item, scale))
-        _say(summary_text(list(dict.fromkeys(configs)), scale))
-        experiments.run_all(
-            configs,
-            scale,
-            jobs=jobs,
-            say=_say,
-            tick=lambda: _shown() and _show(runs_progress_text(configs, scale, jobs)),
-            **execution,
-        )
+        return
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1"):
+        raise UsageError("torchrun trains one run: name it with --only, or train your own with `gbn train`.")
+    configs = configs_of(scale, item, seeds)
+    if not configs:
+        raise UsageError(no_runs_text(item, scale))
+    _say(summary_text(list(dict.fromkeys(configs)), scale))
+    experiments.run_all(
+        configs,
+        scale,
+        jobs=jobs,
+        say=_say,
+        tick=lambda: _shown() and _show(runs_progress_text(configs, scale, jobs)),
+        **execution,
+    )
 
 
 def _run_only(run_id: str, scale: str, execution: dict) -> None:
@@ -110,9 +94,42 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
 
 
 @app.command()
+def train(
+    network: options.Network,
+    dataset: options.Dataset = "digits",
+    batch_size: options.BatchSize = 128,
+    base_batch: options.BaseBatch = 0,
+    ghost_size: options.GhostSize = 0,
+    lr_rule: options.LrRule = "none",
+    adapt: options.Adapt = False,
+    epochs: options.Epochs = 0,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    threads: options.Threads = 1,
+    memory_gb: options.MemoryGb = 0.0,
+    compile: options.Compile = False,
+    force: options.Force = False,
+) -> None:
+    """Train a network with your own batch, rate rule, ghosts and epochs; the rest is the paper's protocol.
+
+    Stop with Ctrl-C at any time: the same command goes on from there. On several devices:
+    `torchrun --nproc-per-node 2 -m gbnlib train ...`, with the same result.
+    """
+    from gbnlib import experiments
+
+    sizes = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size}
+    choices = {"dataset": dataset, "lr_rule": lr_rule, "adapt": adapt, "seed": seed}
+    execution = {"device": device, "threads": threads, "memory_gb": memory_gb, "compile": compile, "force": force}
+    config = experiments.custom_config(network, epochs, **sizes, **choices)
+    if force or not experiments.is_done(config):
+        _say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
+    _say(experiments.describe(experiments.run(config, say=_say, show=_show, **execution)))
+
+
+@app.command()
 def measure(
-    scale: options.Scale = "quick",
     item: options.Item = "",
+    scale: options.Scale = "quick",
     device: options.Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Repeat finished measurements.")] = False,
 ) -> None:
@@ -133,7 +150,7 @@ def measure(
 
 
 @app.command()
-def status(scale: options.Scale = "quick", item: options.Item = "", seeds: options.Seeds = 0) -> None:
+def status(item: options.Item = "", scale: options.Scale = "quick", seeds: options.Seeds = 0) -> None:
     """Show every run of a scale with its state and progress, even while runs train."""
     from gbnlib.report.listing import status_text
 
@@ -179,7 +196,7 @@ def report(scale: options.Scale = "quick") -> None:
 
 
 @app.command()
-def promote(scale: options.Scale = "desk", item: options.Item = "") -> None:
+def promote(item: options.Item = "", scale: options.Scale = "desk") -> None:
     """Copy finished runs (no checkpoints) and measurements to results/reference, which is committed."""
     from gbnlib import experiments, measurements
     from gbnlib.report.listing import configs_of

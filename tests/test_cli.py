@@ -31,16 +31,16 @@ def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--network", "f1", "--batch-size", "-1"], "batch_size: Input should be greater than 0 (given: -1)"),
-        (["run", "--network", "nope"], "unknown network 'nope'"),
+        (["train", "f1", "--batch-size", "-1"], "batch_size: Input should be greater than 0 (given: -1)"),
+        (["train", "nope"], "unknown network 'nope'"),
         (["plan", "--scale", "huge"], "unknown scale 'huge'. Allowed: smoke, quick, desk, paper."),
-        (["run", "--batch-size", "64"], "--batch-size belongs to a run of your own: name its --network too"),
-        (["run", "--item", "table11"], "unknown item 'table11'; did you mean 'table1'"),
-        (["run", "--network", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
+        (["run", "--batch-size", "64"], "No such option: --batch-size"),
+        (["run", "table11"], "unknown item 'table11'; did you mean 'table1'"),
+        (["train", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
         (["run", "--only", "f1-nope"], "unknown run of scale quick 'f1-nope'"),
-        (["run", "--only", "f1", "--seeds", "2"], "--seeds has no effect with --only. Leave one of them out."),
-        (["run", "--only", "f1", "--epochs", "2"], "--epochs has no effect with --only"),
-        (["run", "--network", "f1", "--item", "table1"], "--item has no effect with --network"),
+        (["run", "--only", "f1", "--seeds", "2"], "--only names one run of the scale: leave the item, --seeds and"),
+        (["run", "--only", "f1", "--epochs", "2"], "No such option: --epochs"),
+        (["run", "table1", "--only", "x"], "--only names one run of the scale: leave the item, --seeds"),
         (["report", "--scale", "smoke"], "smoke"),
     ],
 )
@@ -52,7 +52,7 @@ def test_what_the_user_can_fix_is_one_line_and_exit_code_2(arguments: list[str],
 
 
 def test_torchrun_is_for_one_run() -> None:
-    done = gbn("run", "--item", "table1", "--scale", "smoke", WORLD_SIZE="2", RANK="0")
+    done = gbn("run", "table1", "--scale", "smoke", WORLD_SIZE="2", RANK="0")
     assert done.returncode == 2 and done.stderr.startswith("gbn: torchrun trains one run: name it with --only")
 
 
@@ -101,17 +101,17 @@ HUGE = f"1{'0' * 400}"
         (["run", "--scale", "smoke", "--jobs", str(10**30)], "--jobs"),
         (["run", "--scale", "smoke", "--jobs", "two"], "--jobs"),
         (["run", "--scale", "smoke", "--memory-gb", "inf"], "memory_gb is inf; it must be at least 0 and at most"),
-        (["run", "--network", "f1", "--memory-gb", "1e308"], "memory_gb is 1e+308"),
-        (["run", "--network", "f1", "--memory-gb", "nan"], "memory_gb is nan"),
-        (["run", "--network", "f1", "--threads", "10000"], "threads is 10000; it must be at least 1 and at most 256"),
-        (["run", "--network", "f1", "--batch-size", HUGE], "batch_size: Input should be less than or equal to"),
-        (["run", "--network", "f1", "--ghost-size", HUGE], "ghost_size: "),
-        (["run", "--network", "f1", "--base-batch", HUGE], "base_batch: "),
-        (["run", "--network", "f1", "--epochs", HUGE], "epochs: Input should be less than or equal to 1000000"),
-        (["run", "--network", "f1", "--seed", str(2**64)], "seed: Input should be less than 18446744073709551616"),
-        (["run", "--network", "f1", "--base-batch", "1", "--adapt"], "--base-batch is 1; one sample alone cannot be"),
+        (["train", "f1", "--memory-gb", "1e308"], "memory_gb is 1e+308"),
+        (["train", "f1", "--memory-gb", "nan"], "memory_gb is nan"),
+        (["train", "f1", "--threads", "10000"], "threads is 10000; it must be at least 1 and at most 256"),
+        (["train", "f1", "--batch-size", HUGE], "batch_size: Input should be less than or equal to"),
+        (["train", "f1", "--ghost-size", HUGE], "ghost_size: "),
+        (["train", "f1", "--base-batch", HUGE], "base_batch: "),
+        (["train", "f1", "--epochs", HUGE], "epochs: Input should be less than or equal to 1000000"),
+        (["train", "f1", "--seed", str(2**64)], "seed: Input should be less than 18446744073709551616"),
+        (["train", "f1", "--base-batch", "1", "--adapt"], "--base-batch is 1; one sample alone cannot be"),
         (
-            ["run", "--network", "f1", "--base-batch", "2", "--adapt", "--batch-size", "4000", "--epochs", "1000"],
+            ["train", "f1", "--base-batch", "2", "--adapt", "--batch-size", "4000", "--epochs", "1000"],
             "regime adaptation makes 2,000,000 epochs; at most 1,000,000",
         ),
         (["measure", "--scale", "smoke", "--device", "meta"], "unknown device 'meta'. Allowed: auto, cpu, cuda."),
@@ -127,11 +127,11 @@ def test_what_cannot_be_meant_is_one_line(monkeypatch, capsys, arguments: list[s
 
 @pytest.mark.parametrize("device", ["cpu:9", "meta", "", "cuda:-1"])
 def test_a_wrong_device_is_refused_though_nothing_is_left_to_do(monkeypatch, capsys, device: str) -> None:
-    config = experiments.own_config("f1", 8, dataset="digits", batch_size=128)
+    config = experiments.custom_config("f1", 8, dataset="digits", batch_size=128)
     for done in (config, *experiments.plan("figure1", "smoke")):
         leave(done, seconds=1.0)
-    for call in (["--network", "f1", "--epochs", "8"], ["--scale", "smoke", "--item", "figure1"]):
-        code, said = in_process(monkeypatch, capsys, "run", *call, "--device", device)
+    for call in (["train", "f1", "--epochs", "8"], ["run", "figure1", "--scale", "smoke"]):
+        code, said = in_process(monkeypatch, capsys, *call, "--device", device)
         assert code == 2 and f"unknown device {device!r}" in said
 
 
@@ -139,7 +139,7 @@ def test_a_wrong_device_is_refused_though_nothing_is_left_to_do(monkeypatch, cap
 def test_a_plan_is_shown_whatever_the_locale(encoding: str) -> None:
     code = "import sys; sys.stdout.reconfigure(encoding=sys.argv.pop(), errors='strict'); from gbnlib.cli import main"
     call = [sys.executable, "-c", f"{code}; print('√' if sys.stdout.encoding == 'utf-8' else ''); main()"]
-    done = subprocess.run([*call, "plan", "--scale", "quick", "--item", "table1", encoding], capture_output=True)
+    done = subprocess.run([*call, "plan", "--scale", "quick", "table1", encoding], capture_output=True)
     assert done.returncode == 0 and not done.stderr and b"table1: " in done.stdout
 
 
@@ -186,17 +186,17 @@ def test_ctrl_c_ends_a_measurement_with_the_line(monkeypatch, capsys) -> None:
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(measurements, "make", interrupted)
-    assert in_process(monkeypatch, capsys, "measure", "--scale", "smoke", "--item", "algorithm1") == (130, STOPPED)
+    assert in_process(monkeypatch, capsys, "measure", "--scale", "smoke", "algorithm1") == (130, STOPPED)
 
 
 COMMANDS = {
-    "plan": ("--scale", "--item", "--seeds"),
-    "status": ("--scale", "--item", "--seeds"),
-    "measure": ("--scale", "--item", "--device"),
+    "plan": ("--scale", "--seeds"),
+    "status": ("--scale", "--seeds"),
+    "measure": ("--scale", "--device"),
     "clean": ("--scale",),
-    "promote": ("--scale", "--item"),
-    "run --scale smoke": ("--item", "--seeds", "--only", "--jobs", "--device", "--memory-gb"),
-    "run --network f1": (
+    "promote": ("--scale",),
+    "run --scale smoke": ("--seeds", "--only", "--jobs", "--device", "--memory-gb"),
+    "train f1": (
         *("--dataset", "--batch-size", "--base-batch", "--ghost-size", "--lr-rule", "--epochs", "--seed"),
         *("--device", "--threads", "--memory-gb"),
     ),
@@ -246,8 +246,11 @@ def calls(draw: st.DrawFn) -> tuple[list[str], dict[str, str]]:
     names = draw(st.lists(st.sampled_from(COMMANDS[command]), unique=True, max_size=3))
     options = [word for name in names for word in (name, draw(st.sampled_from(ODD)))]
     variables = draw(st.lists(st.sampled_from(list(VARIABLES)), unique=True, max_size=2))
-    scale = [] if "--scale" in [*names, *command.split()] or "--network" in command else ["--scale", "smoke"]
-    return [*command.split(), *scale, *options], {each: draw(st.sampled_from(VARIABLES[each])) for each in variables}
+    scale = [] if "--scale" in [*names, *command.split()] or command.startswith("train") else ["--scale", "smoke"]
+    item = draw(st.lists(st.sampled_from(ODD), max_size=1)) if "train" not in command and command != "clean" else []
+    return [*command.split(), *item, *scale, *options], {
+        each: draw(st.sampled_from(VARIABLES[each])) for each in variables
+    }
 
 
 def untouched(*folders: Path) -> dict[Path, bytes | None]:
@@ -286,13 +289,13 @@ def test_whatever_is_given_it_ends_well_or_with_one_line(tmp_path_factory, call)
 
 def test_a_results_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = gbn("run", "--network", "f1", "--epochs", "8", GBN_RESULTS=str(tmp_path / "file"))
+    done = gbn("train", "f1", "--epochs", "8", GBN_RESULTS=str(tmp_path / "file"))
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "cannot write to" in done.stderr
 
 
 def test_sigterm_stops_a_call_with_several_runs_and_begins_no_more() -> None:
-    call = [sys.executable, "-m", "gbnlib", "run", "--item", "figure1", "--scale", "quick", "--jobs", "1"]
+    call = [sys.executable, "-m", "gbnlib", "run", "figure1", "--scale", "quick", "--jobs", "1"]
     process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
     configs = experiments.plan("figure1", "quick")
     end = time.monotonic() + 60
@@ -329,10 +332,10 @@ def test_plan_run_status_and_clean_of_a_scale() -> None:
 
 
 def test_measure_makes_what_an_item_measures_once_and_says_how_far_it_is() -> None:
-    first, second = (gbn("measure", "--scale", "smoke", "--item", "random_walk").stdout.splitlines() for _ in range(2))
+    first, second = (gbn("measure", "--scale", "smoke", "random_walk").stdout.splitlines() for _ in range(2))
     assert first[0].startswith("[4 measurements, 0 made, about 4 s to go] passages")
     assert len(first) == 5 and first[-1] == second[-1] == "4 measurements, 4 made, nothing to measure"
-    assert len(second) == 1 and second[-1] in gbn("plan", "--scale", "smoke", "--item", "random_walk").stdout
+    assert len(second) == 1 and second[-1] in gbn("plan", "--scale", "smoke", "random_walk").stdout
     gbn("clean", "--scale", "smoke", "--runs")
     assert not list(files.results_root().glob("measurements/*/done.json"))
 
@@ -340,9 +343,9 @@ def test_measure_makes_what_an_item_measures_once_and_says_how_far_it_is() -> No
 @pytest.mark.parametrize(
     ("command", "item", "message"),
     [
-        ("measure", "figure1", "figure1 has no measurements, only runs; see `gbn run --scale smoke --item figure1`."),
+        ("measure", "figure1", "figure1 has no measurements, only runs; see `gbn run figure1 --scale smoke`."),
         ("measure", "ablations", "ablations has no measurements, only runs; see "),
-        ("run", "algorithm1", "algorithm1 has no runs, only measurements; see `gbn measure --scale smoke --item algor"),
+        ("run", "algorithm1", "algorithm1 has no runs, only measurements; see `gbn measure algorithm1 --scale smoke"),
         ("run", "scorecard", "scorecard has neither runs nor measurements."),
         ("run", "table2", "table2 is not run at scale smoke; see `gbn plan --scale smoke`."),
         *[
@@ -352,13 +355,13 @@ def test_measure_makes_what_an_item_measures_once_and_says_how_far_it_is() -> No
     ],
 )
 def test_what_an_item_has_not_is_said(monkeypatch, capsys, command: str, item: str, message: str) -> None:
-    code, said = in_process(monkeypatch, capsys, command, "--scale", "smoke", "--item", item)
+    code, said = in_process(monkeypatch, capsys, command, "--scale", "smoke", item)
     assert code == 2 and said.startswith(f"gbn: {message}")
 
 
 @pytest.mark.parametrize("command", ["plan", "status"])
 def test_a_plan_of_an_item_that_only_measures_says_so(monkeypatch, capsys, command: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["gbn", command, "--scale", "smoke", "--item", "algorithm1"])
+    monkeypatch.setattr(sys, "argv", ["gbn", command, "--scale", "smoke", "algorithm1"])
     with pytest.raises(SystemExit):
         cli.app()
     assert "algorithm1 has no runs, only measurements" in capsys.readouterr().out

@@ -177,8 +177,8 @@ def with_high_rate(config: RunConfig, epochs: int) -> RunConfig:
     return RunConfig(**{**dict(config), "regime": regime, "epochs": config.epochs + change})
 
 
-def own_config(network: str, epochs: int = 0, **options: object) -> RunConfig:
-    """A run of one's own: the paper's protocol of a network, with some options of `RunConfig` replaced.
+def custom_config(network: str, epochs: int = 0, **options: object) -> RunConfig:
+    """A run that no scale plans: the paper's protocol of a network, with some options of `RunConfig` replaced.
 
     `epochs` fits the paper's phases to that many epochs; 0 keeps them. `lr_rule` and `adapt` need `base_batch`.
     """

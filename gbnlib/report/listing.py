@@ -28,14 +28,14 @@ def no_runs_text(item: str, scale: str) -> str:
     if item in experiments.ITEMS:
         return f"{item} is not run at scale {scale}; see `gbn plan --scale {scale}`."
     if measurements.plan(scale, item):
-        return f"{item} has no runs, only measurements; see `gbn measure --scale {scale} --item {item}`."
+        return f"{item} has no runs, only measurements; see `gbn measure {item} --scale {scale}`."
     return f"{item} has neither runs nor measurements."
 
 
 def no_measurements_text(item: str, scale: str) -> str:
     """Why an item has no measurements at a scale."""
     if item in experiments.ITEMS:
-        return f"{item} has no measurements, only runs; see `gbn run --scale {scale} --item {item}`."
+        return f"{item} has no measurements, only runs; see `gbn run {item} --scale {scale}`."
     return f"{item} has neither runs nor measurements."
 
 

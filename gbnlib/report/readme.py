@@ -74,7 +74,7 @@ def _mnist() -> str:
     facts = [run.provenance() for run in runs]
     where = sorted({f"{each['threads']} thread of {each['cpu']} ({each['cpu_capability']})" for each in facts})
     made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
-    command = "`gbn run --item table1 --scale desk` trains them."
+    command = "`gbn run table1 --scale desk` trains them."
     finished = {item: sum(map(experiments.is_done, _mnist_configs(item))) for item in _MNIST_ITEMS}
     tally = ", ".join(f"{item} {count} of {len(_mnist_configs(item))}" for item, count in finished.items())
     note = f"The verdicts rest on what is finished of the planned runs: {tally}."
@@ -119,7 +119,7 @@ def _ablations() -> str:
         .to_markdown(index=False, disable_numparse=True)
     )
     finished = sum(map(experiments.is_done, configs))
-    command = "`gbn run --item ablations --scale desk` trains them."
+    command = "`gbn run ablations --scale desk` trains them."
     findings = "\n".join(f"- {line}" for line in analysis.ablation_findings(effects))
     return f"{findings}\n\n{shown}\n\n{finished} of {len(configs)} runs are finished; {command}"
 

@@ -113,7 +113,7 @@ def test_multiply_adds_are_those_of_forward_and_backward() -> None:
 
 
 def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> None:
-    config = experiments.own_config("f1", 8, dataset="digits", batch_size=64)
+    config = experiments.custom_config("f1", 8, dataset="digits", batch_size=64)
     assert (config.epochs, config.clip_norm, config.method) == (8, 5.0, "SB")
     assert [phase.epoch for phase in config.regime] == [0, 2, 3, 5]
 
@@ -121,8 +121,8 @@ def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> No
 @pytest.mark.parametrize("options", [{"lr_rule": "sqrt"}, {"adapt": True}, {"lr_rule": "linear", "base_batch": 0}])
 def test_a_run_of_ones_own_without_a_base_batch_is_not_scaled_or_adapted(options: dict) -> None:
     with pytest.raises(UsageError, match="give --base-batch too; the paper's is 128"):
-        experiments.own_config("f1", batch_size=512, **options)
-    assert experiments.own_config("f1", batch_size=512, **{**options, "base_batch": 128}).method.startswith("LB+")
+        experiments.custom_config("f1", batch_size=512, **options)
+    assert experiments.custom_config("f1", batch_size=512, **{**options, "base_batch": 128}).method.startswith("LB+")
 
 
 def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:

@@ -82,7 +82,6 @@ def test_processes_of_the_pool_leave_when_their_parent_is_killed() -> None:
         "-m",
         "gbnlib",
         "run",
-        "--item",
         "table1",
         "--scale",
         "quick",

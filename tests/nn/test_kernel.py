@@ -158,7 +158,7 @@ def test_the_kernel_is_built_where_there_is_a_compiler_and_can_be_left_unused():
 
 
 def test_a_value_that_means_nothing_is_refused_with_what_is_allowed() -> None:
-    call = [sys.executable, "-m", "gbnlib", "run", "--network", "f1"]
+    call = [sys.executable, "-m", "gbnlib", "train", "f1"]
     done = subprocess.run(call, env={**os.environ, "GBN_KERNEL": "xyz"}, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "gbn: GBN_KERNEL is 'xyz'; it may be off, or unset to use the compiled kernel.\n"

@@ -108,11 +108,11 @@ def test_two_processes_have_the_losses_gradients_and_statistics_of_one(ranks, ro
 
 def begin(results: Path) -> subprocess.Popen:
     """Start a run of the command line on two devices; it has its first checkpoint where the rate first falls."""
-    options = ["--network", "f1", "--batch-size", "250", "--ghost-size", "50", "--epochs", "6", "--device", "cpu"]
+    options = ["f1", "--batch-size", "250", "--ghost-size", "50", "--epochs", "6", "--device", "cpu"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
     environment = {**os.environ, "GBN_RESULTS": str(results), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*launch, "-m", "gbnlib", "run", *options],
+        [*launch, "-m", "gbnlib", "train", *options],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
