@@ -161,7 +161,7 @@ def ours(name: str, batch_size: int, precision: str, waits: list[float]) -> Iter
             started = time.perf_counter()
             batch = next(batches)
             waits.append(time.perf_counter() - started)
-            loop.take_step(training, *batch, None)
+            loop.take_step(training, training.cut(*batch))
             training.update += 1
             yield
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -16,11 +16,12 @@ from gbnlib.errors import Interrupted
 from gbnlib.nn import force_num_ghosts
 from gbnlib.regimes import Regime, apply_settings
 from gbnlib.training.devices import autocast
+from gbnlib.training.draws import Draws
 from gbnlib.training.evaluation import evaluate
-from gbnlib.training.parts import Draws, normalised_together
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe
 from gbnlib.training.processes import Processes
-from gbnlib.training.shares import Shares
+from gbnlib.training.shared_norm import normalised_together
+from gbnlib.training.shares import MicroBatch, Shares
 from gbnlib.training.statistics import RunningStatistics, recomputed_statistics
 
 HISTORY_COLUMNS = (
@@ -101,6 +102,15 @@ class Training:
         """Updates from start to end."""
         return self.regime.total_updates(self.batches.updates_per_epoch)
 
+    def cut(self, images: Tensor, labels: Tensor, factors: Tensor | None = None) -> list[MicroBatch]:
+        """The micro-batches of this process's share of the batch at hand; `factors` are of the whole epoch."""
+        count = self.batches.size_of(self.update)
+        mine = self.shares.mine(count)
+        if factors is not None:
+            start = self.update % self.batches.updates_per_epoch * self.batches.batch_size
+            factors = factors[start : start + count][mine]
+        return self.shares.cut(count, images, labels, factors)
+
     def state_dict(self) -> dict:
         """The state as tensors and plain values."""
         return {
@@ -150,10 +160,10 @@ def train(
         epoch, start = divmod(training.update, per_epoch)
         if start == 0:
             _begin_epoch(training)
-        weights = _noise_weights(training, epoch)
+        factors = _noise_factors(training, epoch)
         for images, labels in training.batches.epoch(epoch, start, training.shares.mine):
             apply_settings(training.optimizer, training.regime.at(training.update, per_epoch))
-            training.sums += take_step(training, images, labels, weights)
+            training.sums += take_step(training, training.cut(images, labels, factors))
             training.update += 1
             training.probe(training.update)
             now = time.monotonic()
@@ -188,35 +198,34 @@ def _begin_epoch(training: Training) -> None:
                 state["momentum_buffer"].zero_()
 
 
-def take_step(training: Training, images: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    """One update; returns (summed loss, wrong answers, samples) over all processes, without waiting for the device.
+def take_step(training: Training, parts: Sequence[MicroBatch]) -> Tensor:
+    """One update by the micro-batches of a batch, as `Training.cut` gives them.
 
-    `images` and `labels` are this process's share of the batch, `weights` the noise factors of the whole epoch.
+    Returns (summed loss, wrong answers, samples) over all processes, without waiting for the device.
     """
-    count = training.batches.size_of(training.update)
-    factors = None if weights is None else _share(weights, training, count)
-    sums = torch.zeros(3, dtype=torch.float64, device=labels.device)
+    device, count = training.batches.labels.device, training.batches.size_of(training.update)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
     training.optimizer.zero_grad(set_to_none=True)
-    parts, first = training.shares.micro_batches(count), 0
-    before = training.shares.mine(count).start
     training.draws.begin(training.update, count)
-    with _one_batch(training, len(parts), count):
-        for size, ghosts in parts:
-            part = slice(first, first + size)
-            training.draws.go_to(before + first)
-            factor = None if factors is None else factors[part]
-            sums += _accumulate(training, images[part], labels[part], factor, ghosts, count)
-            first += size
-    if training.processes.count > 1:
-        training.processes.add_up([_gradient(parameter) for parameter in training.model.parameters()])
-        training.processes.add_up([sums])
+    with _as_one_batch(training, len(parts), count):
+        for part in parts:
+            training.draws.go_to(part.first)
+            with force_num_ghosts(training.model, part.ghosts), autocast(training.precision, device):
+                logits = (training.compiled or training.model)(part.images)
+            losses = F.cross_entropy(logits.float(), part.labels, reduction="none")
+            ((losses if part.factors is None else losses * part.factors).sum() / count).backward()
+            wrong = (logits.detach().argmax(1) != part.labels).sum()
+            seen = torch.full_like(wrong, len(part.labels))
+            sums += torch.stack([losses.detach().sum().double(), wrong.double(), seen.double()])
+    training.processes.add_up_gradients(training.model.parameters())
+    training.processes.add_up([sums])
     if training.clip_norm:
         _clip(list(training.model.parameters()), training.clip_norm)
     training.optimizer.step()
     return sums
 
 
-def _one_batch(training: Training, parts: int, count: int) -> AbstractContextManager[None]:
+def _as_one_batch(training: Training, parts: int, count: int) -> AbstractContextManager[None]:
     """Inside, the parts of a batch of `count` samples go forward as if they were one."""
     if training.processes.count > 1 and not training.shares.ghost_size:
         return normalised_together(training.model)
@@ -234,39 +243,13 @@ def _clip(parameters: list[nn.Parameter], limit: float) -> None:
         nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
 
-def _accumulate(
-    training: Training, images: Tensor, labels: Tensor, factors: Tensor | None, ghosts: int, count: int
-) -> Tensor:
-    """Forward and backward of one micro-batch, of a batch of `count` samples; returns the part of the sums."""
-    forced = force_num_ghosts(training.model, ghosts) if ghosts else nullcontext()
-    with forced, autocast(training.precision, labels.device):
-        logits = (training.compiled or training.model)(images)
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
-    ((losses if factors is None else losses * factors).sum() / count).backward()
-    wrong = (logits.detach().argmax(1) != labels).sum()
-    return torch.stack([losses.detach().sum().double(), wrong.double(), torch.full_like(wrong, len(labels)).double()])
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    """The gradient of a parameter; zero in a process whose share of the batch is empty."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
-
-
-def _noise_weights(training: Training, epoch: int) -> Tensor | None:
+def _noise_factors(training: Training, epoch: int) -> Tensor | None:
     """The factors z of an epoch, one a sample in the order of training, or None without noise."""
     if not training.noise:
         return None
     labels = training.batches.labels
     factors = torch.randn(len(labels), generator=generator(training.batches.seed, epoch, "noise"))
     return (1.0 + training.noise * factors).to(labels.device)
-
-
-def _share(weights: Tensor, training: Training, count: int) -> Tensor:
-    """The part of an epoch's factors that belongs to this process at the update at hand."""
-    first = (training.update % training.batches.updates_per_epoch) * training.batches.batch_size
-    return weights[first : first + count][training.shares.mine(count)]
 
 
 def _end_epoch(training: Training, epoch: int, report: Callable[[], None]) -> None:

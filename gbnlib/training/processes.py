@@ -1,12 +1,12 @@
 """The processes that train one run together, as torchrun starts them; usually there is one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from gbnlib.errors import UsageError
 
@@ -54,6 +54,16 @@ class Processes:
         parts = flat.split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
+
+    def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their sums over processes; where the share of a batch is empty, they are zero."""
+        if self.count == 1:
+            return
+        parameters = list(parameters)
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.add_up([parameter.grad for parameter in parameters])
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all processes, by rank."""

@@ -1,10 +1,28 @@
 """How a batch is divided among the processes of a run, and by each into micro-batches; ghosts stay whole."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+
+from torch import Tensor
 
 from gbnlib.errors import UsageError
 from gbnlib.nn import ghost_sizes
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """A part of a batch that goes through the network at once.
+
+    images, labels : its samples, of which the first is number `first` of the batch.
+    factors : what the loss of each is multiplied by, or None.
+    ghosts : number of ghosts that it is forced into; 0: as the layers themselves cut it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    factors: Tensor | None
+    ghosts: int
+    first: int
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,13 @@ class Shares:
             else:
                 groups.append([ghost])
         return [(sum(group), len(group) if self._forced(count) else 0) for group in groups]
+
+    def cut(self, count: int, images: Tensor, labels: Tensor, factors: Tensor | None = None) -> list[MicroBatch]:
+        """The micro-batches of this process's samples, which are all of the arguments, of a batch of `count`."""
+        sizes, ghosts = zip(*self.micro_batches(count), strict=True) if self.micro_batches(count) else ((), ())
+        weights = [None] * len(sizes) if factors is None else factors.split(sizes)
+        firsts = accumulate(sizes, initial=self.mine(count).start)
+        return list(map(MicroBatch, images.split(sizes), labels.split(sizes), weights, ghosts, firsts))
 
     def _has_room(self, group: list[int], ghost: int, forced: bool) -> bool:
         """Whether a ghost goes into a group; where numbers of ghosts are forced, all of a group have one size."""

@@ -37,7 +37,7 @@ def test_a_step_an_evaluation_and_a_probe_run_anywhere(name: str, options: dict)
     )
     noise = torch.zeros(20, device="meta") if options.get("noise") else None
     for batch in batches.epoch(0):
-        sums = take_step(training, *batch, noise)
+        sums = take_step(training, training.cut(*batch, noise))
         training.update += 1
         assert (sums.shape, sums.device.type) == ((3,), "meta")
     assert training.probe.distances().device.type == "meta"

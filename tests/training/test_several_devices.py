@@ -56,7 +56,7 @@ def steps(name: str, processes: Processes) -> list[dict[str, object]]:
     assert training.batches.updates_per_epoch == UPDATES
     seen = []
     for images, labels in training.batches.epoch(0, 0, training.shares.mine):
-        sums = take_step(training, images, labels, None)
+        sums = take_step(training, training.cut(images, labels))
         training.update += 1
         gradients = {key: parameter.grad.clone() for key, parameter in training.model.named_parameters()}
         state = {key: value.clone() for key, value in training.model.state_dict().items()}

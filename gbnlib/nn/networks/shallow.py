@@ -3,6 +3,7 @@
 from torch import nn
 
 from gbnlib.errors import check_integer
+from gbnlib.nn.dropout import BatchDropout
 from gbnlib.nn.networks.initialisation import initialise
 
 SMALLEST_IMAGE = 7  # 7 → 3 → 1: what two 3 × 3 pools with stride 2 leave
@@ -44,4 +45,4 @@ def _convolution(before: int, after: int) -> list[nn.Module]:
 
 def normalised_linear(before: int, after: int) -> list[nn.Module]:
     """Linear layer, normalisation, ReLU, dropout."""
-    return [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    return [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU(inplace=True), BatchDropout(0.5)]

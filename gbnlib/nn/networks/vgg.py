@@ -6,6 +6,7 @@ The paper's VGG was not released; this is the form of a later code of its first 
 from torch import nn
 
 from gbnlib.errors import check_integer
+from gbnlib.nn.dropout import BatchDropout
 from gbnlib.nn.networks.initialisation import initialise
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -44,4 +45,4 @@ class VGG(nn.Sequential):
 
 def _linear(before: int, after: int) -> list[nn.Module]:
     """Linear layer, ReLU, dropout."""
-    return [nn.Linear(before, after), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    return [nn.Linear(before, after), nn.ReLU(inplace=True), BatchDropout(0.5)]
