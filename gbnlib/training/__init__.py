@@ -4,7 +4,7 @@ from gbnlib.errors import Interrupted
 from gbnlib.training.checkpoint import load_checkpoint, misfit, save_checkpoint
 from gbnlib.training.devices import Execution
 from gbnlib.training.evaluation import evaluate
-from gbnlib.training.loop import Training, train
+from gbnlib.training.loop import Listener, Training, train
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe, log_spaced
 from gbnlib.training.processes import Processes
 from gbnlib.training.shares import Shares
@@ -13,6 +13,7 @@ __all__ = [
     "DistanceProbe",
     "Execution",
     "Interrupted",
+    "Listener",
     "Processes",
     "Shares",
     "SnapshotProbe",

@@ -34,7 +34,7 @@ HISTORY_COLUMNS = (
     "validation_error",
 )
 
-WATCH_SECONDS = 1.0
+TICK_SECONDS = 1.0
 #: Training samples, at least, from which statistics are recomputed for an evaluation.
 RECOMPUTED_SAMPLES = 20_000
 
@@ -133,23 +133,29 @@ class Training:
         self.sums = state["sums"].to(self.batches.labels.device)
 
 
-def train(
-    training: Training,
-    *,
-    save: Callable[[], None] = lambda: None,
-    report: Callable[[], None] = lambda: None,
-    watch: Callable[[], None] = lambda: None,
-    save_seconds: float = math.inf,
-) -> None:
+class Listener:
+    """What is called while a training goes on; this one does nothing."""
+
+    def save(self) -> None:
+        """Keep the state: some time has passed, the first phase is over, or the training is to stop."""
+
+    def evaluated(self) -> None:
+        """There is a new row in the history."""
+
+    def tick(self) -> None:
+        """About a second has passed."""
+
+
+def train(training: Training, listener: Listener | None = None, *, save_seconds: float = math.inf) -> None:
     """Train until the regime ends or the loss is no longer finite.
 
-    `save` is called every `save_seconds` and at the end of the first phase, `report` after each evaluation, `watch`
-    about once a second. Setting `training.stop` (a signal handler may) makes the loop save after the update at hand and
-    raise `Interrupted`.
+    The `listener` is told to save every `save_seconds` and at the end of the first phase. Setting `training.stop` (a
+    signal handler may) makes the loop save after the update at hand and raise `Interrupted`.
     """
+    listener = listener or Listener()
     per_epoch, total = training.batches.updates_per_epoch, training.total_updates
     first_phase_end = training.regime.phases[1].epoch * per_epoch if len(training.regime.phases) > 1 else total
-    saved = watched = time.monotonic()
+    saved = ticked = time.monotonic()
     started = saved - training.seconds
     device = training.batches.labels.device
     if device.type == "cuda":
@@ -168,15 +174,15 @@ def train(
             training.probe(training.update)
             now = time.monotonic()
             training.seconds = now - started
-            if now - watched > WATCH_SECONDS:
-                watch()
-                watched = now
+            if now - ticked > TICK_SECONDS:
+                listener.tick()
+                ticked = now
             if training.update % per_epoch == 0:
-                _end_epoch(training, epoch + 1, report)
+                _end_epoch(training, epoch + 1, listener)
             due = training.update == first_phase_end or now - saved > save_seconds
             stop, due = training.processes.first_says((training.stop, due), labels.device)
             if stop or due:
-                save()
+                listener.save()
                 saved = time.monotonic()
             if stop:
                 raise Interrupted(f"stopped after update {training.update:,} of {total:,}")
@@ -252,7 +258,7 @@ def _noise_factors(training: Training, epoch: int) -> Tensor | None:
     return (1.0 + training.noise * factors).to(labels.device)
 
 
-def _end_epoch(training: Training, epoch: int, report: Callable[[], None]) -> None:
+def _end_epoch(training: Training, epoch: int, listener: Listener) -> None:
     """Evaluate if it is time, and end a run whose loss is no longer finite."""
     loss, wrong, seen = training.sums.tolist()
     diverged = not math.isfinite(loss)
@@ -264,7 +270,7 @@ def _end_epoch(training: Training, epoch: int, report: Callable[[], None]) -> No
             validation = evaluate(training.model, *training.validation, training.batches, training.precision)
         row = [training.update, epoch, lr, loss / seen, 100 * wrong / seen, *validation]
         training.history.append(row)
-        report()
+        listener.evaluated()
 
 
 def _evaluation_statistics(training: Training, epoch: int) -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gbnlib.experiments import RunConfig
-from gbnlib.experiments.runner import prepare
+from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, train
 from gbnlib.training.probes import weight_tensors

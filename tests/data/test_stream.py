@@ -15,7 +15,7 @@ from gbnlib.data.encoded import EncodedImages
 from gbnlib.data.stream import PIECE
 from gbnlib.errors import UsageError
 from gbnlib.experiments import RunConfig
-from gbnlib.experiments.runner import prepare
+from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, Interrupted, Training, evaluate, train
 from tests.data.formats import picture

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gbnlib import experiments
-from gbnlib.experiments import runner
+from gbnlib.experiments import preparing
 from gbnlib.nn import build_network
 from gbnlib.training import DistanceProbe, Execution
 
@@ -14,7 +14,7 @@ from gbnlib.training import DistanceProbe, Execution
 @pytest.mark.parametrize("method", ["SB", "LB+LR+GBN"])
 def test_the_norm_is_the_distance_of_the_initial_weights_from_zero(method: str) -> None:
     (config,) = [c for c in experiments.plan("table1", "smoke", seeds=1) if c.method == method]
-    training = runner.prepare(config, Execution(device="cpu"))
+    training = preparing.prepare(config, Execution(device="cpu"))
     with torch.no_grad():
         for parameter in training.model.parameters():
             parameter.zero_()

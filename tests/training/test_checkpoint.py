@@ -10,9 +10,9 @@ import torch
 
 from gbnlib.errors import Interrupted, UsageError
 from gbnlib.experiments import RunConfig
-from gbnlib.experiments.runner import prepare
+from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
-from gbnlib.training import Execution, Training, load_checkpoint, misfit, save_checkpoint, train
+from gbnlib.training import Execution, Listener, Training, load_checkpoint, misfit, save_checkpoint, train
 from tests.limits import limited
 
 CONFIG = RunConfig(
@@ -138,12 +138,13 @@ def trained(tmp_path: Path) -> tuple[Path, Training]:
     training = prepare(CONFIG, Execution(device="cpu"))
     path = tmp_path / "checkpoint.pt"
 
-    def save() -> None:
-        save_checkpoint(path, training, run=CONFIG.id, execution=FULL)
+    class Saving(Listener):
+        def save(self) -> None:
+            save_checkpoint(path, training, run=CONFIG.id, execution=FULL)
 
     training.stop = True
     with pytest.raises(Interrupted):
-        train(training, save=save)
+        train(training, Saving())
     return path, prepare(CONFIG, Execution(device="cpu"))
 
 

@@ -1,6 +1,7 @@
 """The loop against a plain one written out here, and the things that end a run."""
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
@@ -12,7 +13,7 @@ from gbnlib.data import Batches, normalise
 from gbnlib.data.batches import generator
 from gbnlib.nn import GhostBatchNorm1d, kernel
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import DistanceProbe, Interrupted, Shares, Training, evaluate, train
+from gbnlib.training import DistanceProbe, Interrupted, Listener, Shares, Training, evaluate, train
 from gbnlib.training.loop import _clip
 from gbnlib.training.statistics import recomputed_statistics
 
@@ -278,7 +279,7 @@ def test_a_training_stopped_anywhere_ends_as_if_never_stopped(stop_at: int, rese
 
     first.probe = type("Stopping", (), {"__call__": lambda self, update: stopping(update), "rows": first.probe.rows})()
     with pytest.raises(Interrupted, match=f"after update {stop_at} of 16"):
-        train(first, save=lambda: states.append(copy(first.state_dict())))
+        train(first, Saving(lambda: states.append(copy(first.state_dict()))))
     resumed = training(network(seed=0), **options)
     resumed.load_state_dict(states[-1])
     train(resumed)
@@ -286,6 +287,13 @@ def test_a_training_stopped_anywhere_ends_as_if_never_stopped(stop_at: int, rese
     assert resumed.probe.rows == whole.probe.rows
     for ours, theirs in zip(resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+class Saving(Listener):
+    """Calls a function where a training is to be saved."""
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self.save = save
 
 
 def copy(state: dict) -> dict:
@@ -301,5 +309,5 @@ def copy(state: dict) -> dict:
 def test_a_checkpoint_is_written_at_the_end_of_the_first_phase() -> None:
     run = training(network())
     saved: list[int] = []
-    train(run, save=lambda: saved.append(run.update))
+    train(run, Saving(lambda: saved.append(run.update)))
     assert saved == [8]

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from gbnlib import data, files
 from gbnlib.data import sources
 from gbnlib.experiments import RunConfig
-from gbnlib.experiments.runner import prepare
+from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, Processes
 from gbnlib.training.loop import take_step

@@ -1,0 +1,76 @@
+"""From a config to a training at its start: data, network, regime, and how batches are divided."""
+
+from dataclasses import replace
+
+import torch
+
+from gbnlib import data, files
+from gbnlib.errors import UsageError
+from gbnlib.experiments.config import RunConfig
+from gbnlib.experiments.initial import initial_network
+from gbnlib.nn import convert_ghost_batchnorm
+from gbnlib.training import DistanceProbe, Execution, Processes, Shares, Training
+from gbnlib.training.devices import micro_batch_within
+
+
+def prepare(config: RunConfig, options: Execution, processes: Processes | None = None) -> Training:
+    """The training of a config at its start."""
+    processes = processes or Processes()
+    device = options.torch_device(processes.local_rank)
+    dataset = data.load(config.dataset, files.data_root()).subset(config.train_size)
+    model = _network(config, dataset.card).to(device, memory_format=torch.channels_last)
+    regime = config.schedule()
+    batches = dataset.batches(config.batch_size, config.seed, device, augment=config.augment == "official")
+    per_epoch = batches.updates_per_epoch
+    return Training(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=regime.phases[0].lr, momentum=0.9, fused=True),
+        regime=regime,
+        batches=batches,
+        validation=(dataset.validation_images.to(device), dataset.validation_labels.to(device)),
+        probe=DistanceProbe(model, regime.total_updates(per_epoch), per_epoch),
+        evaluate_every=config.evaluate_every,
+        clip_norm=config.clip_norm,
+        noise=config.noise,
+        reset_momentum=config.momentum_buffer == "reset",
+        recompute_statistics=config.evaluation == "recomputed",
+        precision=config.precision,
+        shares=_shares(config, options, processes, model, dataset.card),
+        processes=processes,
+        compiled=torch.compile(model) if options.compile else None,
+    )
+
+
+def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:
+    """The network with its initial weights."""
+    model = initial_network(config.network, card, config.seed, config.initialisation)
+    if not config.ghost_size:
+        return model
+    remainder = "own" if config.remainder == "official" else config.remainder
+    return convert_ghost_batchnorm(model, config.ghost_size, remainder=remainder, running=config.running)
+
+
+def _shares(
+    config: RunConfig, options: Execution, processes: Processes, model: torch.nn.Module, card: data.Card
+) -> Shares:
+    """How batches are dealt out: whole where they fit into memory, and where their parts would not add up to them."""
+    whole = not config.ghost_size or config.running == "mean"
+    if whole and config.ghost_size and (options.micro_batch or processes.count > 1):
+        raise UsageError("running 'mean' needs its batches whole: use one process, and no micro_batch.")
+    official = config.remainder == "official" and config.ghost_size
+    shares = Shares(
+        config.batch_size,
+        config.ghost_size,
+        tail_ghosts=config.batch_size // config.ghost_size if official else 0,
+        micro_batch=options.micro_batch,
+        rank=processes.rank,
+        processes=processes.count,
+    )
+    if whole or options.micro_batch:
+        return shares
+    size = min(config.ghost_size, config.batch_size)
+    device = next(model.parameters()).device
+    ghost = torch.zeros(size, card.channels, card.image_size, card.image_size, device=device)
+    ghost = ghost.to(memory_format=torch.channels_last)
+    fitting = micro_batch_within(options.memory_gb, model, ghost, config.precision)
+    return replace(shares, micro_batch=fitting) if fitting < config.batch_size else shares

@@ -1,0 +1,121 @@
+"""What a run that trains writes and says: tables, checkpoints, lines, and `done.json` last."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from gbnlib import files
+from gbnlib.experiments import provenance, store
+from gbnlib.experiments.config import RunConfig
+from gbnlib.training import DistanceProbe, Execution, Listener, Training, save_checkpoint
+from gbnlib.training.loop import HISTORY_COLUMNS
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Recorder(Listener):
+    """Where a training leaves what it makes. For `say` and `show` see `gbnlib.experiments.run`."""
+
+    config: RunConfig
+    training: Training
+    options: Execution
+    say: Say
+    show: Say
+
+    @property
+    def execution(self) -> dict:
+        """How the run is executed, which a run that goes on keeps to."""
+        return {
+            "device": self.options.torch_device().type,
+            "threads": self.options.threads,
+            "micro_batch": self.training.shares.micro_batch,
+            "compile": self.options.compile,
+        }
+
+    def begin(self) -> None:
+        """Write the config and the tables of before, and say where a stopped run goes on."""
+        store.write_config(self.config)
+        training = self.training
+        if training.update:
+            self.say(f"{self.config.id}: goes on after update {training.update:,} of {training.total_updates:,}")
+        self._write_tables()
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        path = store.folder(self.config) / "checkpoint.pt"
+        save_checkpoint(path, self.training, run=self.config.id, execution=self.execution)
+
+    def evaluated(self) -> None:
+        """Write the tables and say what the evaluation found."""
+        self._write_tables()
+        _, _, lr, loss, error, _, validation_error = self.training.history[-1]
+        found = f"loss {loss:.4f}  training error {error:.2f} %  validation error {validation_error:.2f} %"
+        self.say(self._progress(f"lr {lr:g}  {found}"))
+
+    def tick(self) -> None:
+        """Show how far the run is."""
+        loss, _, seen = self.training.sums.tolist()
+        self.show(self._progress(f"loss {loss / seen:.4f}" if seen else ""))
+
+    def finish(self) -> None:
+        """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
+        training, device = self.training, next(self.training.model.parameters()).device
+        self._write_tables()
+        images = len(training.batches.labels) * training.update / training.batches.updates_per_epoch
+        facts = {
+            **provenance.software(),
+            **provenance.hardware(device),
+            **provenance.dataset(self.config.dataset),
+            **self.execution,
+            "processes": training.processes.count,
+            "precision": self.config.precision,
+            "finished": provenance.now(),
+            "seconds": round(training.seconds, 2),
+            "images_per_second": round(images / training.seconds, 1),
+            "peak_memory_mb": round(provenance.peak_memory_mb(device), 1),
+        }
+        where = store.folder(self.config)
+        files.write_json(where / "provenance.json", facts)
+        store.write_done(self.config, training.status, _summary(training), weights_sha256(training.model))
+        (where / "checkpoint.pt").unlink(missing_ok=True)
+
+    def _write_tables(self) -> None:
+        """Write history and distances as they are now."""
+        where = store.folder(self.config)
+        files.write_csv(where / "history.csv", HISTORY_COLUMNS, self.training.history)
+        files.write_csv(where / "distance.csv", DistanceProbe.columns, self.training.probe.rows)
+
+    def _progress(self, found: str) -> str:
+        """How far a run is, what it found, how fast it is and how long it will take."""
+        config, training = self.config, self.training
+        update, total = training.update, training.total_updates
+        epoch = -(-update // training.batches.updates_per_epoch)
+        per_second = update * config.batch_size / max(training.seconds, 1e-9)
+        left = (total - update) * training.seconds / update
+        return (
+            f"{config.id}  epoch {epoch}/{training.regime.epochs}  update {update:,}/{total:,}  {found}  "
+            f"{per_second:,.0f} images/s  {left:.0f} s left"
+        )
+
+
+def _summary(training: Training) -> dict:
+    """The numbers of a run that lists show; a run that diverged has no error."""
+    errors = [row[-1] for row in training.history] if training.status == "finished" else [None]
+    return {
+        "updates": training.update,
+        "seconds": round(training.seconds, 2),
+        "final_validation_error": errors[-1],
+        "best_validation_error": min(errors),
+    }
+
+
+def weights_sha256(model: torch.nn.Module) -> str:
+    """SHA-256 over all parameters and buffers of a model, in order."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
