@@ -1,24 +1,21 @@
 """What every notebook does the same way: check parameters, get runs, save what it shows, say where it comes from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from zlib import crc32
+from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
-from matplotlib.figure import Figure
 
-from gbnlib import analysis, claims, data, experiments, files, measurements, paper
-from gbnlib.experiments import RunConfig, provenance
+from gbnlib import claims, data, experiments, files, paper
+from gbnlib.experiments import provenance
 from gbnlib.report import plots
-from gbnlib.report.items import Item, get_item
+from gbnlib.report.exhibits import Exhibits
+from gbnlib.report.items import get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
-from gbnlib.report.parameters import Parameters, patience, read_parameters
+from gbnlib.report.parameters import read_parameters
+from gbnlib.report.results import Results
 from gbnlib.report.shown import Shown
-from gbnlib.report.wording import averaged, cell, tally, verdict_card
+from gbnlib.report.wording import tally, verdict_card
 
 
 def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
@@ -38,17 +35,8 @@ def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
 
 
 @dataclass
-class Notebook:
-    """One executing notebook: its item, parameters, runs, runs of ablations and measurements (None: not made)."""
-
-    item: Item
-    parameters: Parameters
-    configs: list[RunConfig]
-    runs: list[experiments.Run] = field(default_factory=list)
-    ablation_configs: list[RunConfig] = field(default_factory=list)
-    ablation_runs: list[experiments.Run] = field(default_factory=list)
-    measured: dict[str, measurements.Measurement | None] = field(default_factory=dict)
-    exhibits: int = 0
+class Notebook(Results, Exhibits):
+    """One executing notebook: its item, its parameters, what it gets and what it shows."""
 
     @property
     def scale(self) -> str:
@@ -92,104 +80,6 @@ class Notebook:
         )
         self._show(pd.DataFrame(paper.deviations(self.item.name)), caption)
 
-    def say(self, text: str) -> None:
-        """Show a paragraph."""
-        display(Markdown(text))
-
-    def _show(self, table: pd.DataFrame, caption: str) -> None:
-        """Show a table, as HTML and as text, with ids that do not change from one execution to the next."""
-        style = table.style.hide(axis="index").set_caption(caption).set_uuid(f"{crc32(caption.encode()):08x}")
-        display({"text/html": style.to_html(), "text/plain": table.to_string(index=False)}, raw=True)
-
-    def compute(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Train what is missing and allowed; the tidy frames (history, distance) of all finished runs.
-
-        Missing runs that would take longer than `patience()` are trained only when `train` is true.
-        """
-        self.runs = self._finished(self.configs)
-        return experiments.load_runs(self.configs)
-
-    def ablations(self, history: pd.DataFrame) -> pd.DataFrame:
-        """What one changed choice of the protocol does to the runs of `history`; trains under the rule of `compute`.
-
-        The table of `analysis.ablation_effects`; empty where the scale has no ablations or none is finished.
-        """
-        groups = experiments.ablations(self.scale, self.parameters.seeds)
-        self.ablation_configs = [config for runs in groups.values() for config in runs]
-        self.ablation_runs = self._finished(self.ablation_configs)
-        return analysis.ablation_effects(self.first(history), *self._ablation_runs())
-
-    def compare_defaults(self, history: pd.DataFrame) -> pd.DataFrame:
-        """The table of `analysis.compare_defaults` for F1, from the runs of `history` and the finished ablations."""
-        return analysis.compare_defaults(self.first(history), *self._ablation_runs(), "f1")
-
-    def first(self, history: pd.DataFrame) -> pd.DataFrame:
-        """The runs of F1, which all ablations are of."""
-        return history[history.network == "f1"] if len(history) else history
-
-    def _ablation_runs(self) -> tuple[pd.DataFrame, dict[tuple[str, str, str], list[str]]]:
-        """The history of the finished ablations, and the ids of all of them by what they are of."""
-        groups = experiments.ablations(self.scale, self.parameters.seeds)
-        ids = {key: [config.id for config in runs] for key, runs in groups.items()}
-        return experiments.load_runs([config for runs in groups.values() for config in runs])[0], ids
-
-    def _finished(self, configs: list[RunConfig]) -> list[experiments.Run]:
-        """Train what is missing and allowed of some runs; those that are finished."""
-        wait = experiments.remaining_seconds(configs, self.scale)
-        forced = self.parameters.force and configs
-        if forced or (wait and (self.parameters.train or wait <= patience())):
-            self._train(configs)
-        found = [run for config in configs if (run := experiments.find(config)) is not None]
-        if len(found) < len(configs):
-            left = duration(experiments.remaining_seconds(configs, self.scale))
-            print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
-        return found
-
-    def _train(self, configs: list[RunConfig]) -> None:
-        """Train with one line of output that is updated in place, and cleared at the end."""
-        line = display(Markdown("training …"), display_id=True)
-
-        def tick() -> None:
-            line.update(Markdown(f"training … {summary_text(configs, self.scale)}"))
-
-        options = {"force": self.parameters.force, "device": self.parameters.device}
-        experiments.run_all(configs, self.scale, tick=tick, **options)
-        line.update(Markdown(""))
-
-    def measure(self, name: str, **changes: object) -> pd.DataFrame:
-        """The frame of a measurement: from disk, or made now; empty where it is missing and may not be made.
-
-        One that takes longer than `patience()`, or whose data are not there, is made only when the parameter `train` is
-        true.
-
-        Parameters
-        ----------
-        name : a name of `paper.measurements()`.
-        **changes : parameters that replace the scale's; an empty or zero value leaves it.
-        """
-        plan = paper.measurement(name, self.scale)
-        changed = {key: value for key, value in changes.items() if value}
-        plan = plan.model_copy(update={"parameters": plan.parameters | changed})
-        wanted = measurements.planned_id(plan)
-        found = measurements.find(wanted)
-        if self.parameters.force or (found is None and self._may_make(plan)):
-            measurements.make(plan, device=self.parameters.device, force=self.parameters.force)
-            found = measurements.find(wanted)
-        self.measured[wanted] = found
-        return pd.DataFrame() if found is None else found.frame()
-
-    def _may_make(self, plan: paper.MeasurementPlan) -> bool:
-        """Whether a missing measurement is made now; if not, say what it takes."""
-        if self.parameters.train:
-            return True
-        state = data.check(plan.parameters["dataset"]) if "dataset" in plan.parameters else "ready"
-        if plan.seconds <= patience() and state == "ready":
-            return True
-        lacking = "" if state == "ready" else f" Its data are {state}."
-        wait = duration(plan.seconds)
-        print(f"{plan.name} is not measured yet; it would take about {wait}, with `-p train True`.{lacking}")
-        return False
-
     def check(self, history: pd.DataFrame | None = None) -> None:
         """Say what is complete, what is missing and what diverged; assert what must never be false."""
         if self.measured:
@@ -210,68 +100,6 @@ class Notebook:
                 print(f"  {name}: {run_id}")
         assert len(history) == 0 or history.run.nunique() == len(self.runs)
         assert not history.duplicated(["run", "update"]).any() if len(history) else True
-
-    def save_figure(
-        self,
-        figure: Figure,
-        name: str,
-        caption: str,
-        alt: str,
-        *,
-        network: Shown | None = None,
-        runs: pd.DataFrame | None = None,
-    ) -> None:
-        """Save a figure as PNG and SVG with its caption and alt text, and show it.
-
-        `network` heads figure, caption and alt text, where the figure is of one network; `runs` is the frame that it
-        averages over seeds, and adds to the caption how many and with what intervals.
-        """
-        caption = caption if runs is None else f"{caption} {averaged(runs)}"
-        if network:
-            figure.suptitle(f"{network}")
-            caption, alt = network.words(caption), network.words(alt)
-        folder = files.make_folder(self._folder("figures"))
-        for ending in ("png", "svg"):
-            with files.atomic(files.inside(folder, name, f".{ending}")) as path:
-                figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
-        self._describe(folder, name, caption=caption, alt=alt)
-        plt.close(figure)
-        display(figure, metadata={"image/png": {"alt": alt}})
-        display(Markdown(f"*{caption}*"))
-
-    def save_table(
-        self,
-        table: pd.DataFrame,
-        name: str,
-        caption: str,
-        *,
-        layout: pd.DataFrame | None = None,
-        digits: int = 2,
-        network: Shown | None = None,
-    ) -> None:
-        """Save a table as CSV (full precision) and Markdown (rounded) with its caption, and show it.
-
-        `layout` is the same table laid out for reading, where that differs from the tidy one that the CSV holds;
-        `network` heads the caption, where the table is of one network. An empty table is said to be empty.
-        """
-        caption = network.words(caption) if network else caption
-        if table.empty:
-            self.say(f"*{caption}* Empty: too few runs or points.")
-            return
-        folder = files.make_folder(self._folder("tables"))
-        shown = (table if layout is None else layout).map(partial(cell, digits=digits))
-        files.write_text(files.inside(folder, name, ".csv"), table.to_csv(index=False))
-        files.write_text(
-            files.inside(folder, name, ".md"), shown.to_markdown(index=False, disable_numparse=True) + "\n"
-        )
-        self._describe(folder, name, caption=caption)
-        self._show(shown, caption)
-
-    def _describe(self, folder: Path, name: str, **words: str) -> None:
-        """Write the words of a figure or table beside it, with its place among those of the notebook."""
-        self.exhibits += 1
-        described = {"name": name, "item": self.item.name, "position": self.exhibits, **words}
-        files.write_json(files.inside(folder, name, ".json"), described)
 
     def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = ()) -> None:
         """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards."""
@@ -336,11 +164,3 @@ class Notebook:
             "limits": list(self.item.limits),
             "provenance": facts,
         }
-
-    def _training_seconds(self) -> float:
-        """What all finished runs have taken to train."""
-        return sum(run.done["summary"]["seconds"] for run in [*self.runs, *self.ablation_runs])
-
-    def _folder(self, kind: str) -> Path:
-        """Where this scale's figures, tables or item records lie."""
-        return files.results_root() / self.scale / kind

@@ -4,8 +4,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from gbnlib import analysis, experiments, files, paper
+from gbnlib import experiments, files, paper
 from gbnlib.errors import UsageError
+from gbnlib.measurements import functions
 from gbnlib.report.items import get_item
 from gbnlib.report.notebook import Notebook
 from gbnlib.report.parameters import Parameters, patience
@@ -21,10 +22,10 @@ def squares(count: int) -> pd.DataFrame:
     return pd.DataFrame({"square": [number**2 for number in range(count)]})
 
 
-def planned(monkeypatch: pytest.MonkeyPatch, seconds: float, function: str = "squares", **parameters: object) -> None:
+def planned(monkeypatch: pytest.MonkeyPatch, seconds: float, **parameters: object) -> None:
     """Let every measurement be the squares, of a count of 3 if nothing else, and take some seconds."""
-    monkeypatch.setattr(analysis.stats, "squares", squares, raising=False)
-    facts = {"name": "squares", "item": "scorecard", "function": f"stats:{function}", "seconds": seconds}
+    monkeypatch.setitem(functions.FUNCTIONS, "squares", squares)
+    facts = {"name": "squares", "item": "scorecard", "seconds": seconds}
     entry = paper.MeasurementPlan(**facts, parameters=parameters or {"count": 3})
     monkeypatch.setattr(paper, "measurement", lambda name, scale: entry)
 
@@ -44,7 +45,7 @@ def test_a_long_measurement_is_made_only_when_asked_for(seconds, train, given, m
 
 
 def test_a_measurement_without_its_data_is_left_and_says_so(capsys, monkeypatch) -> None:
-    planned(monkeypatch, 1, function="not_there", dataset="mnist")
+    planned(monkeypatch, 1, dataset="mnist")
     assert notebook().measure("squares").empty
     assert "squares is not measured yet" in (said := capsys.readouterr().out) and "Its data are missing: " in said
 

@@ -1,0 +1,103 @@
+"""What a notebook shows: text, figures and tables, which are saved for the report with their words."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from zlib import crc32
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from gbnlib import files
+from gbnlib.report.items import Item
+from gbnlib.report.parameters import Parameters
+from gbnlib.report.shown import Shown
+from gbnlib.report.wording import averaged, cell
+
+
+@dataclass
+class Exhibits:
+    """The figures and tables of one executing notebook, numbered in their order."""
+
+    item: Item
+    parameters: Parameters
+
+    def __post_init__(self) -> None:
+        self.exhibits = 0
+
+    def say(self, text: str) -> None:
+        """Show a paragraph."""
+        display(Markdown(text))
+
+    def _show(self, table: pd.DataFrame, caption: str) -> None:
+        """Show a table, as HTML and as text, with ids that do not change from one execution to the next."""
+        style = table.style.hide(axis="index").set_caption(caption).set_uuid(f"{crc32(caption.encode()):08x}")
+        display({"text/html": style.to_html(), "text/plain": table.to_string(index=False)}, raw=True)
+
+    def save_figure(
+        self,
+        figure: Figure,
+        name: str,
+        caption: str,
+        alt: str,
+        *,
+        network: Shown | None = None,
+        runs: pd.DataFrame | None = None,
+    ) -> None:
+        """Save a figure as PNG and SVG with its caption and alt text, and show it.
+
+        `network` heads figure, caption and alt text, where the figure is of one network; `runs` is the frame that it
+        averages over seeds, and adds to the caption how many and with what intervals.
+        """
+        caption = caption if runs is None else f"{caption} {averaged(runs)}"
+        if network:
+            figure.suptitle(f"{network}")
+            caption, alt = network.words(caption), network.words(alt)
+        folder = files.make_folder(self._folder("figures"))
+        for ending in ("png", "svg"):
+            with files.atomic(files.inside(folder, name, f".{ending}")) as path:
+                figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
+        self._describe(folder, name, caption=caption, alt=alt)
+        plt.close(figure)
+        display(figure, metadata={"image/png": {"alt": alt}})
+        display(Markdown(f"*{caption}*"))
+
+    def save_table(
+        self,
+        table: pd.DataFrame,
+        name: str,
+        caption: str,
+        *,
+        layout: pd.DataFrame | None = None,
+        digits: int = 2,
+        network: Shown | None = None,
+    ) -> None:
+        """Save a table as CSV (full precision) and Markdown (rounded) with its caption, and show it.
+
+        `layout` is the same table laid out for reading, where that differs from the tidy one that the CSV holds;
+        `network` heads the caption, where the table is of one network. An empty table is said to be empty.
+        """
+        caption = network.words(caption) if network else caption
+        if table.empty:
+            self.say(f"*{caption}* Empty: too few runs or points.")
+            return
+        folder = files.make_folder(self._folder("tables"))
+        shown = (table if layout is None else layout).map(partial(cell, digits=digits))
+        files.write_text(files.inside(folder, name, ".csv"), table.to_csv(index=False))
+        files.write_text(
+            files.inside(folder, name, ".md"), shown.to_markdown(index=False, disable_numparse=True) + "\n"
+        )
+        self._describe(folder, name, caption=caption)
+        self._show(shown, caption)
+
+    def _describe(self, folder: Path, name: str, **words: str) -> None:
+        """Write the words of a figure or table beside it, with its place among those of the notebook."""
+        self.exhibits += 1
+        described = {"name": name, "item": self.item.name, "position": self.exhibits, **words}
+        files.write_json(files.inside(folder, name, ".json"), described)
+
+    def _folder(self, kind: str) -> Path:
+        """Where this scale's figures, tables or item records lie."""
+        return files.results_root() / self.parameters.scale / kind
