@@ -142,8 +142,8 @@ def measure(
     planned = measurements.plan(scale, item and planned_name(item))
     if not planned:
         raise UsageError(no_measurements_text(item, scale))
-    for wanted, plan in planned.items():
-        if force or measurements.find(wanted) is None:
+    for measurement_id, plan in planned.items():
+        if force or measurements.find(measurement_id) is None:
             _say(f"[{measuring_text(scale, item)}] {plan.name}: about {duration(plan.seconds)}")
             measurements.make(plan, device=device, force=force)
     _say(measuring_text(scale, item))
@@ -202,7 +202,7 @@ def promote(item: options.Item = "", scale: options.Scale = "desk") -> None:
     from gbnlib.report.listing import configs_of
 
     copied = [experiments.promote(config) for config in configs_of(scale, item)]
-    copied += [measurements.promote(wanted) for wanted in measurements.plan(scale, item)]
+    copied += [measurements.promote(measurement_id) for measurement_id in measurements.plan(scale, item)]
     copied = [path for path in copied if path is not None]
     for path in copied:
         typer.echo(path.name)
@@ -221,8 +221,8 @@ def clean(
     if runs:
         for config in experiments.plan_scale(scale):
             files.remove_folder(experiments.folder(config))
-        for wanted in measurements.plan(scale):
-            files.remove_folder(measurements.root() / wanted)
+        for measurement_id in measurements.plan(scale):
+            files.remove_folder(measurements.root() / measurement_id)
     typer.echo(f"Removed {files.results_root() / scale}{' and its runs' * runs}. Reference runs are never removed.")
 
 

@@ -17,7 +17,7 @@ from gbnlib.claims.decision import (
     REPRODUCED,
     Case,
     Decision,
-    by_signs,
+    by_intervals,
     detectable,
     gap_of,
     lacking,
@@ -39,7 +39,7 @@ def c1(case: Case) -> Decision:
     found = table[largest].dropna().tolist(), table[smallest].dropna().tolist()
     ends, shared = stats.difference(*found, paper.confidence()), table.dropna().to_numpy()
     rising = stats.page_trend_p(shared) if min(shared.shape) > 1 and shared.shape[1] > 2 else math.nan
-    verdict = by_signs([ends.above(0), rising < (1 - paper.confidence()) / 2], [ends.below(0)])
+    verdict = by_intervals([ends.above(0), rising < (1 - paper.confidence()) / 2], [ends.below(0)])
     evidence = (
         f"error at {largest} minus error at {smallest}: {ends.text('points', sign=True)}; "
         f"trend over sizes: p = {rising:.1g} (Page, one-sided); means from {smallest} to {largest}: "
@@ -62,7 +62,7 @@ def c2(case: Case) -> Decision:
         ratio = stats.mean([diffusion.rivals_error(curve, which) for curve in each], paper.confidence())
         slope = np.mean([diffusion.fit_laws(curve, which)["logarithm"].b for curve in each])
         near = within(exponents, -margin, margin)
-        verdict = by_signs([near == REPRODUCED, ratio.above(1)], [near == NOT and ratio.below(1)])
+        verdict = by_intervals([near == REPRODUCED, ratio.above(1)], [near == NOT and ratio.below(1)])
         evidence = (
             f"exponent λ {exponents.text(sign=True)}, where 0 ± {margin} counts as a logarithm; prediction error of "
             f"the better rival over the logarithm's {ratio.text()}; b = {slope:.2f}"
@@ -87,7 +87,7 @@ def c3(case: Case) -> Decision:
             f"{at_equal.text(sign=True)}"
         )
         supporting = [at_end.below(0), at_end.below(0) and at_equal.below(0)]
-        return Decision(by_signs(supporting, [at_end.above(0)]), evidence, int(ends.count().min()))
+        return Decision(by_intervals(supporting, [at_end.above(0)]), evidence, int(ends.count().min()))
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
 
@@ -110,7 +110,7 @@ def c4(case: Case) -> Decision:
         spreads = (diffusion.mean_spread(diffusion.panel(curves, name), which, last) for name in diffusion.PANELS)
         before, after = spreads
         ratio = stats.mean((after / before).dropna(), paper.confidence())
-        smaller = PARTLY if ratio.below(1) else by_signs([False], [ratio.above(1)])
+        smaller = PARTLY if ratio.below(1) else by_intervals([False], [ratio.above(1)])
         evidence = (
             f"mean spread of {len(sizes)} batch sizes, {sizes[0]} to {sizes[-1]}, over the updates up to {last:,}: "
             f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, ratio {ratio.text()}"
@@ -166,7 +166,7 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
     gap = gap_of(case.frame)
     gain = stats.difference(found[better], found[worse], paper.confidence())
     over, under = gain.above(-share * gap.estimate), gain.below(-share * gap.estimate)
-    verdict = by_signs([over], [under]) if gap.above(0) else INCONCLUSIVE
+    verdict = by_intervals([over], [under]) if gap.above(0) else INCONCLUSIVE
     evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {told_gap(gap)}"
     if gap.above(0) and verdict == INCONCLUSIVE:
         evidence += detectable(verdict, found[better], found[worse]) + _too_small(case.frame, better, worse)
@@ -208,7 +208,9 @@ def c9(case: Case) -> Decision:
     gap, n = case.gap(), min(min(each.n) for each in found.values())
     margin = paper.claims()["C9"].margin * gap.estimate
     supporting = [each.below(margin) for each in found.values()]
-    verdict = by_signs(supporting, [each.above(margin) for each in found.values()]) if gap.above(0) else INCONCLUSIVE
+    verdict = (
+        by_intervals(supporting, [each.above(margin) for each in found.values()]) if gap.above(0) else INCONCLUSIVE
+    )
     return Decision(verdict, f"error after the drop: {told}; {told_gap(gap)}", n)
 
 
@@ -243,7 +245,7 @@ def c11(case: Case) -> Decision:
     if not (gap.above(0) and fall.below(paper.claims()["C11"].margin * gap.estimate)):
         known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
         return Decision(INCONCLUSIVE, f"{evidence}; {known}", n)
-    verdict = by_signs([gain.above(0)], [gain.below(0)])
+    verdict = by_intervals([gain.above(0)], [gain.below(0)])
     return Decision(verdict, evidence + detectable(verdict, left, stayed), n)
 
 

@@ -48,7 +48,7 @@ def lacking(methods: Mapping[str, Sequence[float]]) -> Decision | None:
     return Decision(NOT_TESTED, f"no finished runs of {', '.join(names)}") if names else None
 
 
-def by_signs(supporting: Sequence[bool], opposing: Sequence[bool]) -> str:
+def by_intervals(supporting: Sequence[bool], opposing: Sequence[bool]) -> str:
     """The verdict of several intervals: which lie on the claim's side of a threshold, and which on the other."""
     if all(supporting):
         return REPRODUCED

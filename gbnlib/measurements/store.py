@@ -61,18 +61,18 @@ def measure(
     -------
     The frame as it is on disk, so that the first call and all later ones give the same.
     """
-    wanted = identify(name, parameters, version)
-    if not force and damage(wanted) is None and (found := find(wanted)) is not None:
+    measurement_id = identify(name, parameters, version)
+    if not force and damage(measurement_id) is None and (found := find(measurement_id)) is not None:
         return found.frame()
-    with store.lock_in(root(), wanted):
-        _clear(wanted)
-        if not force and (found := find(wanted)) is not None:  # another process made it while this one waited
+    with store.lock_in(root(), measurement_id):
+        _clear(measurement_id)
+        if not force and (found := find(measurement_id)) is not None:  # another process made it while this one waited
             return found.frame()
         started = time.monotonic()
         frame = function(**parameters)
-        config = {"id": wanted, "name": name, "version": version, "parameters": dict(parameters)}
-        _write(files.inside(root(), wanted), config, frame, round(time.monotonic() - started, 2))
-    made = find(wanted)
+        config = {"id": measurement_id, "name": name, "version": version, "parameters": dict(parameters)}
+        _write(files.inside(root(), measurement_id), config, frame, round(time.monotonic() - started, 2))
+    made = find(measurement_id)
     assert made is not None
     return made.frame()
 
@@ -100,25 +100,25 @@ def root() -> Path:
     return files.results_root() / "measurements"
 
 
-def find(wanted: str) -> Measurement | None:
+def find(measurement_id: str) -> Measurement | None:
     """The finished measurement with an id, checked against its checksums, or None.
 
     A damaged one is said, counts as missing, and is left as it is: who asks changes nothing.
     """
     places = {"local": root(), "reference": files.reference_root() / "measurements"}
     for origin, place in places.items():
-        where = files.inside(place, wanted)
+        where = files.inside(place, measurement_id)
         content, wrong = _read(where)
         if content is not None:
-            return Measurement(wanted, where, origin, content["seconds"])
+            return Measurement(measurement_id, where, origin, content["seconds"])
         if wrong is not None:
             store.say_damaged(where, f"damaged measurement ({wrong})", origin)
     return None
 
 
-def damage(wanted: str) -> str | None:
+def damage(measurement_id: str) -> str | None:
     """What is wrong with a measurement made here that is said to be finished, or None."""
-    return _read(root() / wanted)[1]
+    return _read(root() / measurement_id)[1]
 
 
 def _read(folder: Path) -> tuple[dict | None, str | None]:
@@ -132,18 +132,18 @@ def _read(folder: Path) -> tuple[dict | None, str | None]:
     return content, None
 
 
-def _clear(wanted: str) -> None:
+def _clear(measurement_id: str) -> None:
     """Set aside what is damaged of a measurement made here; only for who holds its lock."""
-    folder = root() / wanted
+    folder = root() / measurement_id
     if os.path.lexists(folder) and not folder.is_dir():
         files.set_aside(folder, "not a folder")
-    if (wrong := damage(wanted)) is not None:
+    if (wrong := damage(measurement_id)) is not None:
         files.set_aside(folder, f"damaged measurement ({wrong})")
 
 
-def promote(wanted: str) -> Path | None:
+def promote(measurement_id: str) -> Path | None:
     """Copy a finished local measurement to the reference ones; None if it is there or not finished."""
-    found = find(wanted)
+    found = find(measurement_id)
     if found is None or found.origin != "local":
         return None
     return store.publish(found.folder, files.reference_root() / "measurements", TEXT_FILES)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from gbnlib import files
 from gbnlib.report.items import Item
+from gbnlib.report.network_view import NetworkView
 from gbnlib.report.parameters import Parameters
-from gbnlib.report.shown import Shown
 from gbnlib.report.wording import averaged, cell
 
 
@@ -43,7 +43,7 @@ class Exhibits:
         caption: str,
         alt: str,
         *,
-        network: Shown | None = None,
+        network: NetworkView | None = None,
         runs: pd.DataFrame | None = None,
     ) -> None:
         """Save a figure as PNG and SVG with its caption and alt text, and show it.
@@ -72,7 +72,7 @@ class Exhibits:
         *,
         layout: pd.DataFrame | None = None,
         digits: int = 2,
-        network: Shown | None = None,
+        network: NetworkView | None = None,
     ) -> None:
         """Save a table as CSV (full precision) and Markdown (rounded) with its caption, and show it.
 

@@ -81,7 +81,7 @@ def plan_text(scale: str, item: str = "", seeds: int = 0) -> str:
 def measuring_text(scale: str, item: str = "") -> str:
     """How many measurements a scale or an item has, how many of them are made, and the time of the others."""
     planned = measurements.plan(scale, item)
-    missing = [plan for wanted, plan in planned.items() if measurements.find(wanted) is None]
+    missing = [plan for measurement_id, plan in planned.items() if measurements.find(measurement_id) is None]
     left = f"about {duration(sum(plan.seconds for plan in missing))} to go" if missing else "nothing to measure"
     return f"{len(planned)} measurements, {len(planned) - len(missing)} made, {left}"
 

@@ -12,9 +12,9 @@ from gbnlib.report import plots
 from gbnlib.report.exhibits import Exhibits
 from gbnlib.report.items import get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
+from gbnlib.report.network_view import NetworkView
 from gbnlib.report.parameters import read_parameters
 from gbnlib.report.results import Results
-from gbnlib.report.shown import Shown
 from gbnlib.report.wording import tally, verdict_card
 
 
@@ -43,10 +43,10 @@ class Notebook(Results, Exhibits):
         """Name of the scale."""
         return self.parameters.scale
 
-    def networks(self, frame: pd.DataFrame) -> Iterator[tuple[Shown, pd.DataFrame]]:
+    def networks(self, frame: pd.DataFrame) -> Iterator[tuple[NetworkView, pd.DataFrame]]:
         """The planned networks in their order, each with its rows of a tidy frame."""
         for position, network in enumerate(dict.fromkeys(config.network for config in self.configs)):
-            shown = Shown(network, self.scale, first=position == 0)
+            shown = NetworkView(network, self.scale, first=position == 0)
             yield shown, shown.rows(frame)
 
     def show_plan(self) -> None:
@@ -159,7 +159,7 @@ class Notebook(Results, Exhibits):
             "ablations_planned": len(self.ablation_configs),
             "ablations_finished": len(self.ablation_runs),
             "training_seconds": self._training_seconds(),
-            "measurements": [wanted for wanted, found in self.measured.items() if found],
+            "measurements": [measurement_id for measurement_id, found in self.measured.items() if found],
             "command": f"papermill notebooks/{self.item.notebook}.ipynb out.ipynb -p scale {self.scale}",
             "limits": list(self.item.limits),
             "provenance": facts,

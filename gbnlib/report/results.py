@@ -91,12 +91,12 @@ class Results:
         plan = paper.measurement(name, self.parameters.scale)
         changed = {key: value for key, value in changes.items() if value}
         plan = plan.model_copy(update={"parameters": plan.parameters | changed})
-        wanted = measurements.planned_id(plan)
-        found = measurements.find(wanted)
+        measurement_id = measurements.planned_id(plan)
+        found = measurements.find(measurement_id)
         if self.parameters.force or (found is None and self._may_make(plan)):
             measurements.make(plan, device=self.parameters.device, force=self.parameters.force)
-            found = measurements.find(wanted)
-        self.measured[wanted] = found
+            found = measurements.find(measurement_id)
+        self.measured[measurement_id] = found
         return pd.DataFrame() if found is None else found.frame()
 
     def _may_make(self, plan: paper.MeasurementPlan) -> bool:

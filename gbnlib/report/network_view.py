@@ -8,7 +8,7 @@ from gbnlib import data, paper
 
 
 @dataclass(frozen=True)
-class Shown:
+class NetworkView:
     """One of an item's networks at a scale; as a string, network and data: "F1 on MNIST".
 
     The first network's figures and tables have plain names, those of the others end in `_<network>`.
