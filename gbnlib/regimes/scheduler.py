@@ -1,15 +1,17 @@
 """An optimizer at the settings of a regime: set once, or kept there update by update."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from gbnlib.regimes.regime import Regime, Settings
+if TYPE_CHECKING:
+    from gbnlib.regimes.regime import Regime, Settings
 
 
-def apply_settings(optimizer: Optimizer, settings: Settings) -> None:
+def apply_settings(optimizer: Optimizer, settings: "Settings") -> None:
     """Set learning rate, momentum and weight decay of every parameter group of an optimizer.
 
     Parameters
@@ -44,7 +46,7 @@ class RegimeScheduler(LRScheduler):
     number of updates per epoch is refused.
     """
 
-    def __init__(self, optimizer: Optimizer, regime: Regime, updates_per_epoch: int) -> None:
+    def __init__(self, optimizer: Optimizer, regime: "Regime", updates_per_epoch: int) -> None:
         self.regime = regime
         self.updates_per_epoch = updates_per_epoch
         super().__init__(optimizer)
