@@ -40,9 +40,14 @@ def c1(case: Case) -> Decision:
     ends, shared = stats.difference(*found, paper.confidence()), table.dropna().to_numpy()
     rising = stats.page_trend_p(shared) if min(shared.shape) > 1 and shared.shape[1] > 2 else math.nan
     verdict = by_intervals([ends.above(0), rising < (1 - paper.confidence()) / 2], [ends.below(0)])
+    trend = (
+        "not tested, fewer than three sizes or two seeds"
+        if math.isnan(rising)
+        else f"p = {rising:.1g} (Page, one-sided)"
+    )
     evidence = (
         f"error at {largest} minus error at {smallest}: {ends.text('points', sign=True)}; "
-        f"trend over sizes: p = {rising:.1g} (Page, one-sided); means from {smallest} to {largest}: "
+        f"trend over sizes: {trend}; means from {smallest} to {largest}: "
         + ", ".join(f"{mean:.2f}" for mean in table.mean())
     )
     return Decision(verdict, evidence + detectable(verdict, *found), int(table.count().min()))
