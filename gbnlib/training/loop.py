@@ -105,10 +105,9 @@ class Training:
     def cut(self, images: Tensor, labels: Tensor, factors: Tensor | None = None) -> list[MicroBatch]:
         """The micro-batches of this process's share of the batch at hand; `factors` are of the whole epoch."""
         count = self.batches.size_of(self.update)
-        mine = self.shares.mine(count)
         if factors is not None:
             start = self.update % self.batches.updates_per_epoch * self.batches.batch_size
-            factors = factors[start : start + count][mine]
+            factors = factors[start : start + count][self.shares.mine(count)]
         return self.shares.cut(count, images, labels, factors)
 
     def state_dict(self) -> dict:
@@ -216,7 +215,8 @@ def take_step(training: Training, parts: Sequence[MicroBatch]) -> Tensor:
     with _as_one_batch(training, len(parts), count):
         for part in parts:
             training.draws.go_to(part.first)
-            with force_num_ghosts(training.model, part.ghosts), autocast(training.precision, device):
+            forced = force_num_ghosts(training.model, part.ghosts) if part.ghosts else nullcontext()
+            with forced, autocast(training.precision, device):
                 logits = (training.compiled or training.model)(part.images)
             losses = F.cross_entropy(logits.float(), part.labels, reduction="none")
             ((losses if part.factors is None else losses * part.factors).sum() / count).backward()

@@ -1,7 +1,7 @@
 """How a batch is divided among the processes of a run, and by each into micro-batches; ghosts stay whole."""
 
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -105,10 +105,13 @@ class Shares:
 
     def cut(self, count: int, images: Tensor, labels: Tensor, factors: Tensor | None = None) -> list[MicroBatch]:
         """The micro-batches of this process's samples, which are all of the arguments, of a batch of `count`."""
-        sizes, ghosts = zip(*self.micro_batches(count), strict=True) if self.micro_batches(count) else ((), ())
-        weights = [None] * len(sizes) if factors is None else factors.split(sizes)
-        firsts = accumulate(sizes, initial=self.mine(count).start)
-        return list(map(MicroBatch, images.split(sizes), labels.split(sizes), weights, ghosts, firsts))
+        parts, before, start = [], self.mine(count).start, 0
+        for size, ghosts in self.micro_batches(count):
+            part = slice(start, start + size)
+            weights = None if factors is None else factors[part]
+            parts.append(MicroBatch(images[part], labels[part], weights, ghosts, before + start))
+            start += size
+        return parts
 
     def _has_room(self, group: list[int], ghost: int, forced: bool) -> bool:
         """Whether a ghost goes into a group; where numbers of ghosts are forced, all of a group have one size."""
