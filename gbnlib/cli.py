@@ -267,6 +267,7 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> Never:
     """Print an error, if there is one to say, and leave."""
+    signals.ignore()
     if message:
         print(" ".join(message.splitlines()) if code == 2 else message, file=sys.stderr)
     sys.exit(code)

@@ -22,6 +22,12 @@ def heed() -> None:
             signal.signal(number, interrupt)
 
 
+def ignore() -> None:
+    """From now on let no signal add a second last line: torchrun, for one, ends what is already ending."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise `KeyboardInterrupt`; but leave at once while a module is imported, which could lose the exception."""
     while frame is not None:

@@ -59,7 +59,8 @@ def test_torchrun_is_for_one_run() -> None:
 def in_process(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     """Exit code and stderr of `gbn` in this process, where its parts can be replaced."""
     monkeypatch.setattr(sys, "argv", ["gbn", *arguments])
-    monkeypatch.setattr(cli.signals, "heed", lambda: None)
+    for name in ("heed", "ignore"):
+        monkeypatch.setattr(cli.signals, name, lambda: None)
     with pytest.raises(SystemExit) as left:
         cli.main()
     return left.value.code, capsys.readouterr().err
@@ -278,7 +279,8 @@ def test_whatever_is_given_it_ends_well_or_with_one_line(tmp_path_factory, call)
         for module, name in ((runner, "_train"), (parallel, "_run_missing"), (measurements, "make")):
             patch.setattr(module, name, no_training)
         patch.setattr(sys, "argv", ["gbn", *arguments])
-        patch.setattr(cli.signals, "heed", lambda: None)
+        for name in ("heed", "ignore"):
+            patch.setattr(cli.signals, name, lambda: None)
         with pytest.raises(SystemExit) as left:
             cli.main()
     said = err.getvalue()
