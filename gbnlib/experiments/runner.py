@@ -52,7 +52,7 @@ def run(
         if processes.rank == 0:
             store.clear(config)
         there = processes.rank == 0 and not force and store.find(config) is not None
-        (there,) = processes.first_says([there], options.torch_device(processes.local_rank))
+        (there,) = processes.first_says([there])
         if not there:
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))

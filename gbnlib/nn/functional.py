@@ -227,9 +227,7 @@ def _by_kernel(
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Normalise all ghosts at once; return the output, and means and unbiased variances (ghosts, channels)."""
     output, mean, variance = kernel.ghost_norm(input, weight, bias, sizes, eps)
-    counts = variance.new_full((len(sizes), 1), sizes[0])
-    counts[-1] = sizes[-1]  # all others are alike; a list would be copied to a GPU, which waits for it
-    counts *= math.prod(input.shape[2:])
+    counts = _filled(sizes, variance.dtype, variance.device).unsqueeze(1) * math.prod(input.shape[2:])
     return output, (mean, variance * (counts / (counts - 1)))[: len(buffers)]
 
 
@@ -276,8 +274,26 @@ def _updated(buffer: Tensor, values: Tensor, sizes: list[int], momentum: float |
     else:
         kept = 1 - momentum
         shares = [momentum * (size / sum(sizes)) for size in sizes]
-    if values.device.type == "cpu" and not isinstance(momentum, Tensor):
+    if isinstance(momentum, Tensor):
+        shares = torch.stack(shares)
+    elif values.device.type == "cpu":
         shares = values.new_tensor(shares, dtype=dtype)
-    else:  # a list would be copied to a GPU, which waits for it
-        shares = torch.stack([values.new_zeros((), dtype=dtype) + share for share in shares])
+    else:  # where a list would be copied to, by a copy that waits
+        shares = _shares_made_on(values.device, sizes, momentum, running, dtype)
     return kept * buffer.to(dtype) + shares.to(dtype) @ values.to(dtype)
+
+
+def _shares_made_on(
+    device: torch.device, sizes: list[int], momentum: float, running: Running, dtype: torch.dtype
+) -> Tensor:
+    """The shares of `_updated`, without a copy."""
+    if running == "sequential":
+        return momentum * (1 - momentum) ** torch.arange(len(sizes) - 1, -1, -1, dtype=dtype, device=device)
+    return _filled(sizes, dtype, device) * (momentum / sum(sizes))
+
+
+def _filled(sizes: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The sizes of ghosts, alike but for the last, as a tensor; without a copy, which would wait for a GPU."""
+    counts = torch.full((len(sizes),), sizes[0], dtype=dtype, device=device)
+    counts[-1] = sizes[-1]
+    return counts

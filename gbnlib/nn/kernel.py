@@ -245,11 +245,14 @@ def _save(ctx: object, inputs: tuple, output: tuple) -> None:
     input, weight, bias, ctx.sizes, ctx.eps = inputs
     _, mean, variance = output
     ctx.mark_non_differentiable(mean, variance)
+    ctx.set_materialize_grads(False)  # else zeros are made for the two
     ctx.has_bias = bias is not None
     ctx.save_for_backward(input, weight, mean, variance)
 
 
-def _backward(ctx: object, gradient: Tensor, *_: Tensor) -> tuple:
+def _backward(ctx: object, gradient: Tensor | None, *_: None) -> tuple:
+    if gradient is None:
+        return (None,) * 5
     input, weight, mean, variance = ctx.saved_tensors
     if torch.is_grad_enabled() or formula.is_needed(gradient):  # these gradients will be differentiated in turn
         found = formula.gradients(input, gradient, weight, ctx.sizes, ctx.eps)
