@@ -14,7 +14,7 @@ from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.preparing import prepare
 from gbnlib.experiments.recording import Recorder, Say
 from gbnlib.training import Execution, Interrupted, Listener, Processes, Training, load_checkpoint, misfit, train
-from gbnlib.training.devices import keep_freed_memory
+from gbnlib.training.devices import arithmetic, keep_freed_memory
 
 
 def run(
@@ -56,7 +56,8 @@ def run(
         if not there:
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))
-            _train(config, options, processes, say, show)
+            with arithmetic(config.precision):
+                _train(config, options, processes, say, show)
     found = store.find(config)
     assert found is not None
     return found

@@ -55,7 +55,7 @@ class Training:
     reset_momentum : begin every epoch with an empty momentum buffer, as the official code does.
     recompute_statistics : evaluate with statistics recomputed for it, over at least `RECOMPUTED_SAMPLES` samples of
         the epoch that ends, in place of the running ones.
-    precision : "fp32" or "bf16".
+    precision : "bf16" for the forward pass in it; what float32 itself means, `devices.arithmetic` says.
     shares : which samples of a batch this process takes, and in which micro-batches; by default all at once.
     processes : those that train together; by default this one alone.
     compiled : used in place of `model` in training; it has the same parameters.
