@@ -74,7 +74,7 @@ def serves(input: Tensor, *parameters: Tensor | None) -> bool:
         input.dtype in DTYPES.get(device.type, ())
         and all(values.device == device for values in given)
         and (dtypes <= {input.dtype} or dtypes == {torch.promote_types(input.dtype, torch.float32)})
-        and (LIBRARY is not None if device.type == "cpu" else _has_triton(device.index))
+        and (LIBRARY is not None if device.type == "cpu" else has_triton(device.index))
     )
 
 
@@ -84,7 +84,7 @@ def moves(momentum: float | Tensor, *buffers: Tensor) -> bool:
     return bool(buffers) and known and all(each.device.type in MOVES and each.is_contiguous() for each in buffers)
 
 
-def _has_triton(index: int) -> bool:
+def has_triton(index: int) -> bool:
     """Tell whether Triton is there, new enough, wanted, and serves a GPU; it is not imported for that."""
     if os.environ.get("GBN_KERNEL"):
         return False
@@ -96,7 +96,7 @@ def _has_triton(index: int) -> bool:
 
 
 # What torch.compiler.assume_constant_result does, but that imports the whole compiler, and Triton with it.
-_has_triton._dynamo_marked_constant = True
+has_triton._dynamo_marked_constant = True
 
 
 @torch.library.custom_op("gbnlib::ghost_norm", mutates_args=())

@@ -24,4 +24,4 @@ class Draws:
     def go_to(self, first: int) -> None:
         """The next part of the batch begins with sample `first`."""
         for layer in self.layers:
-            layer.first = first
+            layer.go_to(first)

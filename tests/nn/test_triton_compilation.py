@@ -91,5 +91,13 @@ def test_kernels_without_scale_and_shift_compile():
         assert compiled(name, "rows", "fp32", weighted=False).asm["cubin"]
 
 
+def test_the_draw_of_dropout_compiles_to_whole_numbers_alone(tmp_path):
+    kernel = pytest.importorskip("gbnlib.nn.triton_dropout").draw
+    kinds = {"place": "*i64", "kept": "*i1", "total": "i32", "each": "i32", "threshold": "i64", "B": "constexpr"}
+    source = compiler.ASTSource(fn=kernel, signature=kinds, constexprs={(5,): 1024})
+    found = triton.compile(source, target=backends.GPUTarget("cuda", 90, 32), options={"num_warps": 4})
+    assert not re.search(r"\.f(32|64)", found.asm["ptx"])
+
+
 def test_half_precision_compiles():
     assert all(compiled(name, "runs", "fp16").asm["cubin"] for name in ("moments", "differentiate"))

@@ -18,8 +18,8 @@ pytest.importorskip("triton")
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that it starts")
 def test_the_property_tests_of_the_kernels_pass_under_the_interpreter():
-    files = [str(HERE / name) for name in ("test_kernel.py", "test_triton_kernel.py")]
-    others = ("compiler", "nothing", "threads", "precision")  # of the compiled kernel
+    files = [str(HERE / name) for name in ("test_kernel.py", "test_triton_kernel.py", "test_dropout.py")]
+    others = ("compiler", "nothing", "threads", "precision", "compiled")  # of the compiled kernel
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", *files]
     command += ["-k", " and ".join(f"not {word}" for word in others)]
     run = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
@@ -120,7 +120,7 @@ def test_shapes_types_and_layouts_on_a_gpu_are_those_of_plain_normalization(gpu)
 
 def test_compilation_takes_whether_there_is_triton_for_a_constant():
     def doubled(batch):
-        return 2 * batch if kernel._has_triton(0) else batch
+        return 2 * batch if kernel.has_triton(0) else batch
 
     torch.compiler.reset()
     with pytest.MonkeyPatch.context() as patch:

@@ -37,6 +37,7 @@ LAUNCHES = {
     "ghost_norm": 2,
     "ghost_norm_backward": 2,
     "move_statistics": 1,
+    "keep": 1,
 }
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal"}
 FROM_LISTS = {"tensor", "new_tensor", "as_tensor"}
@@ -86,7 +87,7 @@ def a_gpu(kernels):
         patch.setattr(sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices", lambda: ["meta"])
         patch.setitem(kernel.DTYPES, "meta", kernel.DTYPES["cuda"])
         patch.setattr(kernel, "MOVES", {"meta"})
-        patch.setattr(kernel, "_has_triton", lambda index: kernels)
+        patch.setattr(kernel, "has_triton", lambda index: kernels)
         yield
 
 
