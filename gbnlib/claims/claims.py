@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gbnlib import data, paper
-from gbnlib.analysis import diffusion, landscape, places, stats
+from gbnlib.analysis import diffusion, landscape, positions, stats
 from gbnlib.analysis.outcomes import accuracies, outcomes
 from gbnlib.claims.decision import (
     INCONCLUSIVE,
@@ -200,9 +200,9 @@ def _test_images(history: pd.DataFrame) -> str:
 
 def c9(case: Case) -> Decision:
     """At matched updates the larger batch is no worse: errors after the drop, adapted batches minus the small one."""
-    runs = places.one_regime(places.with_places(case.frame))
-    small = places.error_after_drop(runs[runs.method == "SB"])
-    adapted = {size: places.error_after_drop(part) for size, part in runs[runs.method != "SB"].groupby("batch_size")}
+    runs = positions.one_regime(positions.with_positions(case.frame))
+    small = positions.error_after_drop(runs[runs.method == "SB"])
+    adapted = {size: positions.error_after_drop(part) for size, part in runs[runs.method != "SB"].groupby("batch_size")}
     if not small or not adapted:
         return Decision(NOT_TESTED, "no finished runs of the small batch or of an adapted one")
     failed = outcomes(case.frame).query("status == 'diverged' and method != 'SB'")
@@ -234,13 +234,13 @@ def c10(case: Case) -> Decision:
 
 def c11(case: Case) -> Decision:
     """Staying longer at the high rate pays: of the two longest phases, once the shorter one ends on the plateau."""
-    found = places.with_places(case.frame)
-    table = places.patience(found)
+    found = positions.with_positions(case.frame)
+    table = positions.high_rate_lengths(found)
     lengths = sorted(table.high_rate.unique())[-2:]
     if len(lengths) < 2:
         return Decision(NOT_TESTED, "fewer than two lengths of the high-rate phase are finished")
     left, stayed = (table[table.high_rate == length].final.tolist() for length in lengths)
-    gain, fall = stats.difference(left, stayed, paper.confidence()), places.late_fall(found, *lengths)
+    gain, fall = stats.difference(left, stayed, paper.confidence()), positions.late_fall(found, *lengths)
     gap, n = case.gap(), min(len(left), len(stayed))
     evidence = (
         f"final error after {lengths[0]:.0f} minus after {lengths[1]:.0f} epochs at the high rate: "
