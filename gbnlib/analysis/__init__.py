@@ -1,6 +1,7 @@
 """From tidy frames to statistics."""
 
 from gbnlib.analysis.ablations import (
+    Runs,
     ablation_effects,
     ablation_findings,
     compare_ablations,
@@ -14,6 +15,7 @@ from gbnlib.analysis.outcomes import (
     compare_figure1,
     compare_training,
     compare_with_paper,
+    errors_by_updates,
     gap_shares,
     outcomes,
     row_runs,
@@ -30,6 +32,7 @@ from gbnlib.analysis.stats import (
 
 __all__ = [
     "Interval",
+    "Runs",
     "ablation_effects",
     "ablation_findings",
     "accuracies",
@@ -42,6 +45,7 @@ __all__ = [
     "declared_effects",
     "defaults_sentence",
     "difference",
+    "errors_by_updates",
     "gap_shares",
     "mean",
     "momentum_gain",

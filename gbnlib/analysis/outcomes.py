@@ -24,6 +24,21 @@ def outcomes(history: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def errors_by_updates(history: pd.DataFrame) -> pd.DataFrame:
+    """Final validation error against the number of updates: a row a method and batch size.
+
+    Columns method, batch_size, updates and epochs of the whole training, error (the mean in %), low and high (its t
+    interval over seeds, NaN under two) and n.
+    """
+    columns = ["method", "batch_size", "updates", "epochs", "error", "low", "high", "n"]
+    last = history.groupby("run")[["update", "epoch"]].max() if len(history) else history
+    rows = []
+    for (method, batch_size), runs in outcomes(history).groupby(["method", "batch_size"]):
+        found, ends = stats.mean(runs.final_error, paper.confidence()), last.loc[runs.run].max()
+        rows.append([method, batch_size, ends["update"], ends.epoch, found.estimate, found.low, found.high, len(runs)])
+    return pd.DataFrame(rows, columns=columns)
+
+
 def count_diverged(history: pd.DataFrame) -> str:
     """The words on runs that diverged, by method; empty where none did."""
     table = outcomes(history)
