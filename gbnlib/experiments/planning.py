@@ -7,7 +7,6 @@ from math import ceil, sqrt
 from gbnlib import data, paper
 from gbnlib.errors import UsageError, unknown
 from gbnlib.experiments.config import RunConfig
-from gbnlib.experiments.costs import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
@@ -210,20 +209,12 @@ def updates(config: RunConfig) -> int:
     return config.schedule().total_updates(ceil(_train_size(config) / config.batch_size))
 
 
-def training_multiply_adds(config: RunConfig) -> int:
-    """Multiply-adds of a run's training, evaluation left out; each is two floating-point operations."""
-    return multiply_adds(config.network, config.dataset)[1] * _train_size(config) * config.schedule().epochs
-
-
-def evaluation_multiply_adds(config: RunConfig) -> int:
-    """Multiply-adds of a run's evaluations."""
-    evaluations = ceil(config.schedule().epochs / config.evaluate_every)
-    return multiply_adds(config.network, config.dataset)[0] * data.card(config.dataset).validation * evaluations
-
-
 def estimated_seconds(config: RunConfig, scale: str) -> float:
-    """Seconds of a run that has its threads to itself, from the speed that the scale states."""
-    speed = paper.protocol(config.network, scale).speed
-    operations = 2.0 * (training_multiply_adds(config) + evaluation_multiply_adds(config))
-    rate = 1e9 * speed.gflops * (speed.bf16 if config.precision == "bf16" else 1.0)
-    return operations / rate + updates(config) * speed.update_ms / 1e3
+    """Seconds of a run that has its threads to itself, from what the scale states.
+
+    An image of an evaluation counts as a third of one that is trained on: it makes the forward pass alone.
+    """
+    row, epochs = paper.protocol(config.network, scale), config.schedule().epochs
+    evaluated = ceil(epochs / config.evaluate_every) * data.card(config.dataset).validation
+    images = epochs * _train_size(config) + evaluated / 3
+    return images / row.images_per_second[config.precision] + updates(config) * row.update_ms / 1e3
