@@ -114,8 +114,7 @@ def c3(case: Case) -> Decision:
 
 def _largest_minus_smallest(table: pd.DataFrame) -> stats.Interval:
     """The distance of the largest batch minus that of the smallest, from a table with a column a batch size."""
-    largest, smallest = (table[size].dropna().tolist() for size in (table.columns.max(), table.columns.min()))
-    return stats.difference(largest, smallest, paper.confidence())
+    return stats.difference(*(table[end].dropna() for end in (table.columns.max(), table.columns.min())))
 
 
 def c4(case: Case) -> Decision:
@@ -150,12 +149,12 @@ def c5(case: Case) -> Decision:
     slope = landscape.per_unit(case.frame)
     gradient = stats.mean(1000 * case.frame.drop_duplicates("seed").slope.dropna(), paper.confidence())
     evidence = (
-        f"exponent {found.text()}, where 1 ± {margin} counts as linear; a thousand times the slope per unit distance "
-        f"{slope.times(1000).text()}, and {gradient.text()} by the gradient at the initial point alone"
+        f"exponent {found.text()}, where 1 ± {margin} counts as linear; slope per unit distance, in thousandths, "
+        f"{slope.times(1000).text()}, {slope.estimate / landscape.published_slope():.1f} times the paper's, and "
+        f"{gradient.text()} by the gradient at the initial point alone"
     )
     if len(trajectory := case.beside.get("trajectory", pd.DataFrame())):
-        update = landscape.passed_within(trajectory)
-        evidence += f"; training is past these distances after {update:.0f} updates"
+        evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
     if len(null := case.beside.get("null", pd.DataFrame())):
         evidence += f"; with shuffled labels the exponent is {landscape.exponent(null).text()}"
     lost = case.frame.seed.nunique() - found.n[0]

@@ -33,8 +33,8 @@ def zoom(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         drop, end = shown.high_rate.iloc[0], shown.position.max()
         reach = max(2.0, 0.06 * end)
         ax.set_xlim(drop - reach / 2, min(drop + 1.05 * reach, 1.01 * end))
-        inside = shown[(shown.position >= drop) & (shown.position <= drop + reach)].validation_error
-        ax.set_ylim(0.9 * inside[shown.position > drop].min(), 1.03 * inside.max())
+        inside = shown[shown.position.between(*ax.get_xlim())].validation_error
+        ax.set_ylim(0.9 * inside.min(), 1.05 * inside.max())
     return ax
 
 
