@@ -1,5 +1,6 @@
 """From tidy frames to verdicts on the paper's claims. `claims.py` has a function for each, by `paper/criteria.toml`."""
 
+from gbnlib.claims.advice import Caution, cautions, evidence_label
 from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
 from gbnlib.claims.decision import VERDICTS, Case, Decision, Effect
 from gbnlib.claims.scorecard import (
@@ -18,11 +19,14 @@ __all__ = [
     "RUN_CLAIMS",
     "VERDICTS",
     "Case",
+    "Caution",
     "Decision",
     "Effect",
     "Subject",
     "Verdict",
+    "cautions",
     "completed",
+    "evidence_label",
     "judge",
     "judge_rows",
     "read_verdicts",

@@ -36,7 +36,9 @@ def _answer() -> str:
     """Whether the paper holds up, in a sentence, and the findings."""
     verdicts, (declared, changed, ids) = evidence.verdicts(), evidence.ablation_runs()
     effects = pd.concat([analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)])
-    found = [*answer.findings(verdicts), *answer.adapted_today(changed, ids), *answer.why_it_failed(effects)]
+    tested = any(verdict.claim == "C8" and verdict.tested for verdict in verdicts)
+    today = [] if tested else answer.adapted_today(changed, ids)
+    found = [*answer.findings(verdicts), *today, *answer.why_it_failed(effects)]
     said = "\n".join(f"- {line}" for line in found)
     return f"{answer.sentence(verdicts, answer.table())}\n\n{said}"
 
@@ -145,8 +147,8 @@ def _picture() -> str:
     light, dark = (path.relative_to(files.REPOSITORY) for path in PICTURES.values())
     alt = f"{answer.title(verdicts)}. {answer.caption(answer.table())} {answer.sentence(verdicts, answer.table())}"
     return (
-        f'<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
-        f'  <img alt="{alt}" src="{light}">\n</picture>'
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'<img alt="{alt}" src="{light}"></picture>'
     )
 
 
