@@ -32,7 +32,7 @@ class Done(BaseModel, extra="forbid", strict=True):
 
 @dataclass(frozen=True)
 class Found:
-    """Something finished. `origin` is "local", "reference" or "older engine" (reference, by an older engine)."""
+    """Something finished on disk, where it comes from, and the content of its `done.json`."""
 
     folder: Path
     origin: str
@@ -64,19 +64,19 @@ class Store(Generic[Key, Result]):
     id_of: Callable[[Key], str]
 
     def root(self) -> Path:
-        """Folder of those made here."""
+        """Folder of the runs, or the measurements, made here."""
         return files.results_root() / f"{self.kind}s"
 
     def folder(self, wanted: Key) -> Path:
-        """Folder of one made here."""
+        """Folder of a run or measurement made here."""
         return files.inside(self.root(), self.id_of(wanted))
 
     def is_done(self, wanted: Key) -> bool:
-        """Whether it is finished; files that were checked before and have not changed are not opened again."""
+        """Whether a run or measurement is finished; of files checked before, only changed ones are opened again."""
         return self.find(wanted, again=False) is not None
 
     def find(self, wanted: Key, again: bool = True) -> Result | None:
-        """The finished one, checked against its checksums, or None.
+        """The finished run of a config, or measurement with an id, checked against its checksums; or None.
 
         A damaged one is said, counts as missing, and is left as it is: who asks changes nothing. Unless `again`, files
         that this process checked are opened only if they have changed since by what the file system says, which a bit
@@ -120,7 +120,7 @@ class Store(Generic[Key, Result]):
         return _identified(self.identify, path, _stamp(path)) == wanted
 
     def damage(self, wanted: Key) -> str | None:
-        """What is wrong with one made here that is said to be finished, or None."""
+        """What is wrong with a run or measurement made here that is said to be finished, or None."""
         return self.read(self.folder(wanted), wanted)[1]
 
     def clear(self, wanted: Key) -> None:
@@ -138,7 +138,7 @@ class Store(Generic[Key, Result]):
         files.write_json(where / "done.json", _sealed({**content, "files": sums}))
 
     def promote(self, wanted: Key) -> Path | None:
-        """Copy one made here to the reference ones, without checkpoints; None if it is there or not finished."""
+        """Copy what was made here to the reference results, without checkpoints; None if not finished, or there."""
         found = self.find(wanted)
         if found is None or found.origin != "local":
             return None

@@ -36,7 +36,7 @@ class _Run(Done):
 
 @dataclass(frozen=True)
 class Run(Found):
-    """A finished run on disk: its folder, origin, `done.json` and config."""
+    """A finished run on disk. `origin` is "local", "reference" or "older engine" (reference, by an older engine)."""
 
     config: RunConfig
 

@@ -25,7 +25,7 @@ class _Done(Done):
 
 @dataclass(frozen=True)
 class Measurement(Found):
-    """A finished measurement on disk: its folder, origin, `done.json` and id."""
+    """A finished measurement on disk; `origin` is "local" or "reference"."""
 
     id: str
 
