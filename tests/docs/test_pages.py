@@ -204,6 +204,11 @@ def test_averages(run):
         torch.testing.assert_close(layer.running_mean, expected.detach(), rtol=1e-4, atol=1e-5)
 
 
+def test_the_noise_scale(run):
+    found = run("noise_scale")["found"]
+    assert found.batches == 60 and found.batch_size == 32 and 0 < found.low < found.scale < found.high
+
+
 def test_the_readme_links_every_page():
     linked = re.findall(r"\(docs/(\w+)\.md\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert sorted(linked) == sorted(PAGES)
