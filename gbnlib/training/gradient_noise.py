@@ -1,8 +1,8 @@
 """The gradient noise scale of a model and its data: about the batch at which more of it stops paying.
 
 McCandlish, Kaplan, Amodei and others, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162): with the
-gradient G of the whole loss and the covariance Σ of single samples' gradients, B = tr Σ / |G|². A batch far below B is mostly
-noise, and twice the batch is nearly worth twice the updates; far above it buys almost nothing.
+gradient G of the whole loss and the covariance Σ of single samples' gradients, B = tr Σ / |G|². A batch far below B
+is mostly noise, and twice the batch is nearly worth twice the updates; far above it buys almost nothing.
 """
 
 import math
