@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -21,16 +22,28 @@ def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(derived_seed(seed, epoch, purpose))
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to a device without waiting for it: from memory that is pinned, where it is a GPU."""
+    return (values.pin_memory() if device.type == "cuda" else values).to(device, non_blocking=True)
+
+
+# Kept, for a copy to a GPU at every batch would wait for it.
+@lru_cache
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """What multiplies and what is added to rows of `width` pixels, each (width · channels,)."""
+    scale, shift = [1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)]
+    return torch.tensor(scale, device=device).repeat(width), torch.tensor(shift, device=device).repeat(width)
+
+
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """uint8 images (N, C, H, W) as float32, (x / 255 − mean) / std per channel: ToTensor and Normalize in one.
 
     The result is channels-last, and so should the images be: other layouts are copied.
     """
     rows = images.permute(0, 2, 3, 1).contiguous().flatten(2)  # (N, H, W · C)
-    scale, shift = (
-        torch.tensor(values, device=images.device).repeat(images.shape[3])
-        for values in ([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)])
-    )
+    scale, shift = _scale_and_shift(tuple(mean), tuple(std), images.shape[3], images.device)
     values = rows.to(torch.float32).mul_(scale).add_(shift)
     return values.unflatten(2, (images.shape[3], images.shape[1])).permute(0, 3, 1, 2)
 
@@ -118,11 +131,11 @@ class Batches(Order):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch from number `start` on, or a share of each, as (normalised images, labels)."""
         device, count = self.labels.device, len(self.labels)
-        order = self.order(epoch).to(device)
+        order = sent(self.order(epoch), device)
         chance = generator(self.seed, epoch, "augmentation")
-        corners = torch.randint(0, 2 * self.pad + 1, (count, 2), generator=chance).to(device)
+        corners = sent(torch.randint(0, 2 * self.pad + 1, (count, 2), generator=chance), device)
         if self.flip:
-            flips = (torch.rand(count, generator=chance) < 0.5).to(device)
+            flips = sent(torch.rand(count, generator=chance) < 0.5, device)
             corners[:, 1] = torch.where(flips, 2 * self.pad - corners[:, 1], corners[:, 1])
         for part in self.parts(start, share):
             chosen = order[part]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils import data
 from torchvision.transforms import functional
 
-from gbnlib.data.batches import Order, generator, normalise
+from gbnlib.data.batches import Order, generator, normalise, sent
 from gbnlib.data.encoded import EncodedImages
 from gbnlib.errors import UsageError
 
@@ -153,7 +153,7 @@ class StreamBatches(Order):
         draws = self._draws(order, epoch)
         parts = self.parts(start, share)
         for part, images in zip(parts, self.images.decoded([draws[part] for part in parts]), strict=True):
-            yield normalise(images, self.mean, self.std), self.labels[order[part].to(self.labels.device)]
+            yield normalise(images, self.mean, self.std), self.labels[sent(order[part], self.labels.device)]
 
     def _draws(self, order: Tensor, epoch: int) -> Tensor:
         """The numbers of an epoch's images in order, with the draws of their augmentation."""

@@ -54,7 +54,7 @@ class RunConfig(BaseModel):
     remainder : the last ghost of a batch, "own", "error" or "official" (as many ghosts as in a full batch).
     running : running statistics, "sequential" or "mean".
     evaluation : what an evaluation normalises by, "running" statistics or ones "recomputed" for it.
-    precision : "fp32" or "bf16".
+    precision : "fp32" (IEEE's, also in products and convolutions on a GPU), "tf32" (there, on a GPU only) or "bf16".
     initialisation : initial weights as drawn "today" or in "2017"; see `build_network`.
     momentum_buffer : "kept" from epoch to epoch, or "reset" at the start of each, as the official code does.
     evaluation_epochs : epochs of the regime before adaptation between two evaluations.
@@ -80,7 +80,7 @@ class RunConfig(BaseModel):
     remainder: Literal["own", "error", "official"] = "own"
     running: Literal["sequential", "mean"] = "sequential"
     evaluation: Literal["running", "recomputed"] = "running"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     initialisation: Literal["today", "2017"] = "today"
     momentum_buffer: Literal["kept", "reset"] = "kept"
     evaluation_epochs: Epochs = 1

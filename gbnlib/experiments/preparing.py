@@ -10,13 +10,14 @@ from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.initial import initial_network
 from gbnlib.nn import convert_ghost_batchnorm
 from gbnlib.training import DistanceProbe, Execution, Processes, Shares, Training
-from gbnlib.training.devices import micro_batch_within
+from gbnlib.training.devices import check_precision, micro_batch_within
 
 
 def prepare(config: RunConfig, options: Execution, processes: Processes | None = None) -> Training:
     """The training of a config at its start."""
     processes = processes or Processes()
     device = options.torch_device(processes.local_rank)
+    check_precision(config.precision, device)
     dataset = data.load(config.dataset, files.data_root()).subset(config.train_size)
     model = _network(config, dataset.card).to(device, memory_format=torch.channels_last)
     regime = config.schedule()

@@ -1,6 +1,7 @@
 """Where a result comes from: hardware, versions, commit. No user, host, home or environment is recorded."""
 
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ def software() -> dict:
 
 
 def hardware(device: "torch.device | str" = "cpu") -> dict:
-    """Processor, its instruction set as PyTorch sees it, system, and the GPU if one is used."""
+    """Processor, its instruction set as PyTorch sees it, system; and if a GPU is used, what decides its arithmetic."""
     import torch
 
     from gbnlib.nn import kernel
@@ -52,7 +53,14 @@ def hardware(device: "torch.device | str" = "cpu") -> dict:
         "device": torch.device(device).type,
     }
     if found["device"] == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
+        found |= {
+            "gpu": torch.cuda.get_device_name(device),
+            "driver": _driver(),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "tf32_products": torch.backends.cuda.matmul.fp32_precision == "tf32",
+            "tf32_convolutions": torch.backends.cudnn.conv.fp32_precision == "tf32",
+        }
     return found
 
 
@@ -80,6 +88,15 @@ def _git(*arguments: str) -> str:
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def _driver(path: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """The version of the GPU's driver, or nothing where the system does not tell."""
+    try:
+        found = re.search(r"\b\d{3,}\.\d+(\.\d+)*", path.read_text())
+    except OSError:
+        return ""
+    return found[0] if found else ""
 
 
 def _cpu_name() -> str:

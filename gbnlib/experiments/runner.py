@@ -13,7 +13,7 @@ from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.preparing import prepare
 from gbnlib.experiments.recording import Recorder, Say
 from gbnlib.training import Execution, Interrupted, Listener, Processes, Training, load_checkpoint, misfit, train
-from gbnlib.training.devices import keep_freed_memory
+from gbnlib.training.devices import arithmetic, keep_freed_memory
 
 
 def run(
@@ -55,11 +55,12 @@ def run(
         if processes.rank == 0:
             store.clear(config)
         there = processes.rank == 0 and not force and store.find(config) is not None
-        (there,) = processes.first_says([there], options.torch_device(processes.local_rank))
+        (there,) = processes.first_says([there])
         if not there:
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))
-            _train(config, options, processes, say, show)
+            with arithmetic(config.precision):
+                _train(config, options, processes, say, show)
     found = store.find(config)
     assert found is not None
     return found

@@ -8,6 +8,7 @@ import pandas as pd
 from gbnlib import paper
 from gbnlib.measurements import covariance, ghosts, landscape, random_field, random_walk
 from gbnlib.measurements.store import measure
+from gbnlib.training.devices import arithmetic
 
 FUNCTIONS: dict[str, Callable[..., pd.DataFrame]] = {
     "passages": random_walk.measure_passages,
@@ -42,4 +43,5 @@ def make(plan: paper.MeasurementPlan, *, device: str = "auto", force: bool = Fal
     function = FUNCTIONS[plan.name]
     if function in ON_DEVICE:
         function = partial(function, device=device)
-    return measure(plan.name, function, plan.parameters, version=plan.version, force=force)
+    with arithmetic("fp32"):
+        return measure(plan.name, function, plan.parameters, version=plan.version, force=force)

@@ -152,13 +152,15 @@ def ghost_batch_norm(
     - inside a transform of ``torch.func``, or input or parameters with a forward-mode derivative: elementary
       operations, which are slower and have derivatives of every mode and order.
     - else more than one ghost of float32, float64 or bfloat16 on the processor: one call of a compiled kernel, if the
-      installation has it (it is built where there is a C++ compiler; ``gbnlib.nn.kernel.NAME`` tells). It wants
-      contiguous or channels-last memory, and copies other input. Its gradients come from the elementary operations
-      where they are to be differentiated in turn (``create_graph=True``).
+      installation has it (it is built where there is a C++ compiler; ``gbnlib.nn.kernel.NAME`` tells).
+    - likewise of float32, bfloat16 or float16 on a GPU of compute capability 8.0 or more, with Triton 3.5 or newer:
+      two launches forward, two backward, and one for the running statistics.
     - one ghost, other dtypes, other devices, or no kernel: PyTorch's own kernel, ghost after ghost, which refuses
       third derivatives.
 
-    All compile. ``GBN_KERNEL=off`` in the environment leaves the kernel unused. A transform of ``torch.func`` changes
+    The kernels want contiguous or channels-last memory, and copy other input. Their gradients come from the elementary
+    operations where they are to be differentiated in turn (``create_graph=True``). All compile. ``GBN_KERNEL=off`` in
+    the environment leaves the kernels unused. A transform of ``torch.func`` changes
     only those running statistics that are among the arguments of the function it transforms; PyTorch refuses others.
     """
     check_choice("running", running, get_args(Running))
@@ -179,11 +181,16 @@ def ghost_batch_norm(
     sizes = _normalizable_sizes(input, ghost_size, remainder, num_ghosts)
     buffers = () if running_mean is None else (running_mean, running_var)
     elementary = formula.is_needed(input, weight, bias)
+    served = not elementary and kernel.serves(input, weight, bias, *buffers)
     if len(sizes) == 1 and not isinstance(momentum, Tensor) and not elementary:
         updated = [buffer.clone() for buffer in buffers]
         output = F.batch_norm(input, *(updated or (None, None)), weight, bias, True, momentum, eps)
+    elif served and kernel.moves(momentum, *buffers):
+        output, *statistics = kernel.ghost_norm(input, weight, bias, sizes, eps)
+        values = math.prod(input.shape[2:])
+        kernel.move_statistics(*buffers, *statistics, sizes, values, momentum, running == "sequential")
+        return output
     else:
-        served = kernel.serves(input, weight, bias, *buffers)
         normalise = _by_formula if elementary else _by_kernel if served else _by_loop
         output, statistics = normalise(input, sizes, weight, bias, eps, buffers)
         updated = [
@@ -220,7 +227,7 @@ def _by_kernel(
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Normalise all ghosts at once; return the output, and means and unbiased variances (ghosts, channels)."""
     output, mean, variance = kernel.ghost_norm(input, weight, bias, sizes, eps)
-    counts = variance.new_tensor(sizes).unsqueeze(1) * math.prod(input.shape[2:])
+    counts = _filled(sizes, variance.dtype, variance.device).unsqueeze(1) * math.prod(input.shape[2:])
     return output, (mean, variance * (counts / (counts - 1)))[: len(buffers)]
 
 
@@ -267,5 +274,26 @@ def _updated(buffer: Tensor, values: Tensor, sizes: list[int], momentum: float |
     else:
         kept = 1 - momentum
         shares = [momentum * (size / sum(sizes)) for size in sizes]
-    shares = torch.stack(shares) if isinstance(momentum, Tensor) else values.new_tensor(shares, dtype=dtype)
+    if isinstance(momentum, Tensor):
+        shares = torch.stack(shares)
+    elif values.device.type == "cpu":
+        shares = values.new_tensor(shares, dtype=dtype)
+    else:  # where a list would be copied to, by a copy that waits
+        shares = _shares_made_on(values.device, sizes, momentum, running, dtype)
     return kept * buffer.to(dtype) + shares.to(dtype) @ values.to(dtype)
+
+
+def _shares_made_on(
+    device: torch.device, sizes: list[int], momentum: float, running: Running, dtype: torch.dtype
+) -> Tensor:
+    """The shares of `_updated`, without a copy."""
+    if running == "sequential":
+        return momentum * (1 - momentum) ** torch.arange(len(sizes) - 1, -1, -1, dtype=dtype, device=device)
+    return _filled(sizes, dtype, device) * (momentum / sum(sizes))
+
+
+def _filled(sizes: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The sizes of ghosts, alike but for the last, as a tensor; without a copy, which would wait for a GPU."""
+    counts = torch.full((len(sizes),), sizes[0], dtype=dtype, device=device)
+    counts[-1] = sizes[-1]
+    return counts

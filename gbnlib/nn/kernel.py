@@ -1,14 +1,17 @@
-"""The compiled kernel of ghost batch normalization, as operators of PyTorch; an installation may lack it.
+"""The kernels of ghost batch normalization, as operators of PyTorch; an installation may lack them.
 
-It is built from kernel.cpp when the package is installed, if there is a compiler, once for each of several instruction
-sets. ``GBN_KERNEL=off`` in the environment leaves it unused; any other value is refused.
+That for the processor is built from kernel.cpp when the package is installed, if there is a compiler, once for each of
+several instruction sets. Those for GPUs are in triton_kernel.py; they are imported at the first use. ``GBN_KERNEL=off``
+in the environment leaves all unused; any other value is refused.
 """
 
 import ctypes
 import importlib.util
 import os
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -17,7 +20,10 @@ from gbnlib.errors import UsageError
 from gbnlib.nn import formula
 
 ELEMENTS = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
+DTYPES = {"cpu": set(ELEMENTS), "cuda": {torch.float32, torch.bfloat16, torch.float16}}
 BUILDS = {"AVX512": ("x86_64_v4", "x86_64_v3"), "AVX2": ("x86_64_v3",)}
+LEAST_TRITON = (3, 5)  # that of the oldest PyTorch allowed
+LEAST_CAPABILITY = (8, 0)  # of a GPU, for Triton
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -53,17 +59,44 @@ def _best() -> tuple[str, ctypes.CDLL | None]:
 
 
 NAME, LIBRARY = _best()
+#: Kinds of devices whose kernels also move running statistics.
+MOVES = {"cuda"}
 
 
 def serves(input: Tensor, *parameters: Tensor | None) -> bool:
-    """Tell whether the kernel can normalise `input`; the parameters all have its dtype, or float32 for bfloat16."""
-    if LIBRARY is None or input.dtype not in ELEMENTS:
-        return False
-    given = [values for values in parameters if values is not None]
+    """Tell whether a kernel can normalise `input`; the parameters all have its dtype, or all float32 where it is half.
+
+    They must be on one device, a processor or a GPU that Triton knows.
+    """
+    device, given = input.device, [values for values in parameters if values is not None]
     dtypes = {values.dtype for values in given}
-    return all(values.device.type == "cpu" for values in (input, *given)) and (
-        dtypes <= {input.dtype} or dtypes == {torch.promote_types(input.dtype, torch.float32)}
+    return (
+        input.dtype in DTYPES.get(device.type, ())
+        and all(values.device == device for values in given)
+        and (dtypes <= {input.dtype} or dtypes == {torch.promote_types(input.dtype, torch.float32)})
+        and (LIBRARY is not None if device.type == "cpu" else _has_triton(device.index))
     )
+
+
+def moves(momentum: float | Tensor, *buffers: Tensor) -> bool:
+    """Tell whether a kernel can also move running statistics by a momentum η in [0, 1)."""
+    known = not isinstance(momentum, Tensor) and 0 <= momentum < 1
+    return bool(buffers) and known and all(each.device.type in MOVES and each.is_contiguous() for each in buffers)
+
+
+def _has_triton(index: int) -> bool:
+    """Tell whether Triton is there, new enough, wanted, and serves a GPU; it is not imported for that."""
+    if os.environ.get("GBN_KERNEL"):
+        return False
+    try:
+        found = tuple(int(part) for part in version("triton").split(".")[:2])
+    except (PackageNotFoundError, ValueError):
+        return False
+    return found >= LEAST_TRITON and torch.cuda.get_device_capability(index) >= LEAST_CAPABILITY
+
+
+# What torch.compiler.assume_constant_result does, but that imports the whole compiler, and Triton with it.
+_has_triton._dynamo_marked_constant = True
 
 
 @torch.library.custom_op("gbnlib::ghost_norm", mutates_args=())
@@ -92,12 +125,60 @@ def ghost_norm_backward(
     """Return the gradients of input, weight and bias; `gradient` is that of the output."""
     input, in_rows = _arranged(input)
     result = torch.empty_like(input)
-    gradient = torch.empty_like(input).copy_(gradient) if gradient.stride() != input.stride() else gradient
+    gradient = _like(input, gradient)
     of_weight, of_bias = _statistics(input, sizes)
     arguments = (input, gradient, result, _double(weight), mean, variance, eps, of_weight, of_bias)
     _call("backward", input, in_rows, sizes, arguments)
     dtype = input.dtype if weight is None else weight.dtype
     return result, of_weight.sum(0).to(dtype), of_bias.sum(0).to(dtype)
+
+
+# --- for GPUs ----------------------------------------------------------------------------------------------------
+
+
+def _triton() -> ModuleType:
+    from gbnlib.nn import triton_launch
+
+    return triton_launch
+
+
+@ghost_norm.register_kernel("cuda")
+def forward(input: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+    """`ghost_norm` by Triton."""
+    return _triton().forward(*_arranged(input), *rest)
+
+
+@ghost_norm_backward.register_kernel("cuda")
+def backward(input: Tensor, gradient: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+    """`ghost_norm_backward` by Triton."""
+    input, in_rows = _arranged(input)
+    return _triton().backward(input, in_rows, _like(input, gradient), *rest)
+
+
+@torch.library.custom_op("gbnlib::move_statistics", mutates_args=("running_mean", "running_var"))
+def move_statistics(
+    running_mean: Tensor,
+    running_var: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    sizes: Sequence[int],
+    values: int,
+    momentum: float,
+    sequential: bool,
+) -> None:
+    """Move running statistics by what `ghost_norm` found in ghosts of `values` values a sample, by either rule.
+
+    It is an operator of its own, since PyTorch allows none that has derivatives and changes its arguments.
+    """
+    _triton().move_statistics(running_mean, running_var, mean, variance, sizes, values, momentum, sequential)
+
+
+# --- what both need ----------------------------------------------------------------------------------------------
+
+
+def _like(input: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the layout of the input."""
+    return gradient if gradient.stride() == input.stride() else torch.empty_like(input).copy_(gradient)
 
 
 def _arranged(input: Tensor) -> tuple[Tensor, bool]:
@@ -164,11 +245,14 @@ def _save(ctx: object, inputs: tuple, output: tuple) -> None:
     input, weight, bias, ctx.sizes, ctx.eps = inputs
     _, mean, variance = output
     ctx.mark_non_differentiable(mean, variance)
+    ctx.set_materialize_grads(False)  # else zeros are made for the two
     ctx.has_bias = bias is not None
     ctx.save_for_backward(input, weight, mean, variance)
 
 
-def _backward(ctx: object, gradient: Tensor, *_: Tensor) -> tuple:
+def _backward(ctx: object, gradient: Tensor | None, *_: None) -> tuple:
+    if gradient is None:
+        return (None,) * 5
     input, weight, mean, variance = ctx.saved_tensors
     if torch.is_grad_enabled() or formula.is_needed(gradient):  # these gradients will be differentiated in turn
         found = formula.gradients(input, gradient, weight, ctx.sizes, ctx.eps)

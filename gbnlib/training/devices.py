@@ -1,7 +1,8 @@
 """Where and how a run is executed: choices that are recorded, but are no part of what the run means."""
 
 import ctypes
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -101,8 +102,45 @@ def micro_batch_within(memory_gb: float, model: nn.Module, ghost: Tensor, precis
     return max(1, ghosts) * len(ghost)
 
 
+@contextmanager
+def arithmetic(precision: str) -> Iterator[None]:
+    """Inside, products and convolutions of float32 on a GPU are IEEE's, or with "tf32" TF32's; then as they were.
+
+    PyTorch's own default is the one for products and the other for convolutions.
+    """
+    before = [backend.fp32_precision for backend in _BACKENDS]
+    try:
+        _compute_in(["tf32" if precision == "tf32" else "ieee"] * len(_BACKENDS))
+        yield
+    finally:
+        _compute_in(before)
+
+
+_BACKENDS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+
+
+def _compute_in(precisions: Sequence[str]) -> None:
+    """Set what each backend computes in; the older flags first, which PyTorch refuses to read where they differ."""
+    torch.backends.cuda.matmul.allow_tf32 = precisions[0] == "tf32"
+    torch.backends.cudnn.allow_tf32 = precisions[1] == "tf32"
+    for backend, value in zip(_BACKENDS, precisions, strict=True):
+        backend.fp32_precision = value
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse TF32 where the device would compute something else without a word."""
+    if precision != "tf32":
+        return
+    allowed = "Allowed here: fp32, bf16."
+    if device.type != "cuda":
+        raise UsageError(f"precision is 'tf32', which only GPUs compute in, and the device is '{device}'. {allowed}")
+    if (major_minor := torch.cuda.get_device_capability(device)) < (8, 0):
+        found = ".".join(map(str, major_minor))
+        raise UsageError(f"precision 'tf32' needs a GPU of compute capability 8.0; '{device}' has {found}. {allowed}")
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """The context of the forward pass: bfloat16 matrix products for "bf16", nothing for "fp32"."""
+    """The context of the forward pass: bfloat16 matrix products for "bf16", nothing otherwise."""
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gbnlib.data.batches import Batches, generator
+from gbnlib.data.batches import Batches, generator, sent
 from gbnlib.errors import Interrupted
 from gbnlib.nn import force_num_ghosts
 from gbnlib.regimes import Regime, apply_settings
@@ -55,7 +55,7 @@ class Training:
     reset_momentum : begin every epoch with an empty momentum buffer, as the official code does.
     recompute_statistics : evaluate with statistics recomputed for it, over at least `RECOMPUTED_SAMPLES` samples of
         the epoch that ends, in place of the running ones.
-    precision : "fp32" or "bf16".
+    precision : "bf16" for the forward pass in it; what float32 itself means, `devices.arithmetic` says.
     shares : which samples of a batch this process takes, and in which micro-batches; by default all at once.
     processes : those that train together; by default this one alone.
     compiled : used in place of `model` in training; it has the same parameters.
@@ -179,7 +179,7 @@ def train(training: Training, listener: Listener | None = None, *, save_seconds:
             if training.update % per_epoch == 0:
                 _end_epoch(training, epoch + 1, listener)
             due = training.update == first_phase_end or now - saved > save_seconds
-            stop, due = training.processes.first_says((training.stop, due), labels.device)
+            stop, due = training.processes.first_says((training.stop, due))
             if stop or due:
                 listener.save()
                 saved = time.monotonic()
@@ -255,7 +255,7 @@ def _noise_factors(training: Training, epoch: int) -> Tensor | None:
         return None
     labels = training.batches.labels
     factors = torch.randn(len(labels), generator=generator(training.batches.seed, epoch, "noise"))
-    return (1.0 + training.noise * factors).to(labels.device)
+    return sent(1.0 + training.noise * factors, labels.device)
 
 
 def _end_epoch(training: Training, epoch: int, listener: Listener) -> None:

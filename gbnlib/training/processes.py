@@ -81,11 +81,11 @@ class Processes:
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def first_says(self, values: Sequence[bool], device: torch.device) -> list[bool]:
-        """What the process of rank 0 says; the others' values are ignored."""
+    def first_says(self, values: Sequence[bool]) -> list[bool]:
+        """What the process of rank 0 says; the others' values are ignored. No GPU is asked, nor waited for."""
         if self.count == 1:
             return list(values)
-        answers = torch.tensor(values, dtype=torch.uint8, device=device)
+        answers = torch.tensor(values, dtype=torch.uint8)
         dist.broadcast(answers, src=0)
         return answers.bool().tolist()
 

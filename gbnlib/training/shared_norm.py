@@ -32,7 +32,7 @@ class SharedBatchNorm(_BatchNorm):
         """Normalise a part, of shape (N, C, ...); N may be 0."""
         axes, shape = [0, *range(2, input.dim())], [1, -1, *[1] * (input.dim() - 2)]
         values = input.to(torch.promote_types(input.dtype, torch.float32))
-        count = _OverProcesses.apply(values.new_tensor(values.numel() / values.shape[1]))
+        count = _OverProcesses.apply(values.new_full((), values.numel() / values.shape[1]))
         mean = _OverProcesses.apply(values.sum(axes)) / count
         centred = values - mean.view(shape)
         variance = _OverProcesses.apply(centred.square().sum(axes)) / count

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from gbnlib.data import Batches, normalise
-from gbnlib.data.batches import generator
+from gbnlib.data.batches import generator, sent
 from gbnlib.errors import UsageError
 
 
@@ -81,6 +81,21 @@ def test_normalise_is_to_tensor_and_normalize() -> None:
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     expected = tv.normalize(images.float() / 255, list(mean), list(std))
     torch.testing.assert_close(normalise(images, mean, std), expected)
+
+
+@pytest.mark.parametrize(("device", "memory"), [("cuda:0", "pinned"), ("cpu", "plain")])
+def test_nothing_waits_for_a_copy_to_a_gpu(device: str, memory: str) -> None:
+    class Watched:
+        memory = "plain"
+
+        def pin_memory(self) -> "Watched":
+            self.memory = "pinned"
+            return self
+
+        def to(self, device: torch.device, *, non_blocking: bool) -> tuple:
+            return self.memory, device, non_blocking
+
+    assert sent(Watched(), torch.device(device)) == (memory, torch.device(device), True)
 
 
 @pytest.mark.parametrize("size", [0, -1, 24])

@@ -25,6 +25,7 @@ def test_the_id_is_stable() -> None:
 def test_the_id_leaves_defaults_out_and_depends_on_all_else() -> None:
     assert make(clip_norm=0.0, running="sequential").id == make().id
     changes = [{"seed": 1}, {"ghost_size": 16}, {"clip_norm": 5.0}, {"train_size": 10}, {"precision": "bf16"}]
+    changes += [{"precision": "tf32"}]
     changes += [{"regime": (Phase(epoch=0, lr=0.2),)}, {"adapt": True}, {"lr_rule": "sqrt"}]
     ids = {make(**change).id for change in changes} | {make().id}
     assert len(ids) == len(changes) + 1

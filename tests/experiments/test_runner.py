@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from gbnlib import experiments, files
 from gbnlib.errors import Failed, Interrupted, UsageError
-from gbnlib.experiments import provenance, store
+from gbnlib.experiments import provenance, runner, store
 from gbnlib.regimes import Phase
+from gbnlib.training.devices import arithmetic
 from tests.configs import REMEDIED
 
 QUICK = REMEDIED.model_copy(update={"train_size": 64, "epochs": 2, "regime": (Phase(epoch=0, lr=0.1),)})
@@ -126,8 +128,41 @@ def test_the_device_on_record_is_that_of_the_weights(monkeypatch) -> None:
 
 def test_the_gpu_on_record_is_the_one_that_was_used(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {torch.device(device).index}")
-    found = provenance.hardware(torch.device("cuda:1"))
-    assert (found["device"], found["gpu"]) == ("cuda", "GPU 1")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    monkeypatch.setattr(provenance, "_driver", lambda: "580.95.05")
+    for precision, tf32 in (("fp32", False), ("tf32", True)):
+        with arithmetic(precision):
+            found = provenance.hardware(torch.device("cuda:1"))
+        assert (found["device"], found["gpu"], found["driver"]) == ("cuda", "GPU 1", "580.95.05")
+        assert (found["cudnn"], found["tf32_products"], found["tf32_convolutions"]) == (91002, tf32, tf32)
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023", "535.104.05"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build", "580.95.05"),
+        ("something else", ""),
+    ],
+)
+def test_the_version_of_the_driver_is_read_where_the_system_tells(tmp_path, said: str, version: str) -> None:
+    (tmp_path / "version").write_text(said)
+    assert provenance._driver(tmp_path / "version") == version
+    assert provenance._driver(tmp_path / "missing") == ""
+
+
+def test_a_run_computes_in_what_its_precision_says(monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(runner, "train", lambda *_, **__: seen.append(torch.backends.cudnn.conv.fp32_precision))
+    monkeypatch.setattr(runner, "Recorder", MagicMock())
+    monkeypatch.setattr(runner.store, "find", MagicMock(side_effect=[None, None, "found"]))
+    assert runner.run(QUICK, device="cpu") == "found"
+    assert seen == ["ieee"]
+
+
+def test_tf32_on_a_cpu_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(UsageError, match="precision is 'tf32', which only GPUs compute in"):
+        experiments.run(QUICK.model_copy(update={"precision": "tf32"}), device="cpu")
 
 
 def test_results_that_cannot_be_written_are_one_line_and_nothing_is_lost(tmp_path, monkeypatch) -> None:

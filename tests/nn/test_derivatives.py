@@ -225,6 +225,22 @@ def test_statistics_of_the_operator_have_no_gradient_rather_than_a_wrong_one(cal
     assert [tensor.requires_grad for tensor in (output, mean, variance)] == [True, False, False]
 
 
+class Indifferent(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None
+
+
+def test_what_has_no_gradient_gives_none(calls):
+    batch = torch.randn(8, 3, requires_grad=True)
+    (batch.sum() + Indifferent.apply(ghost_batch_norm(batch, 4)).sum()).backward()
+    assert torch.equal(batch.grad, torch.ones(8, 3))
+
+
 # --- layers under torch.func -------------------------------------------------------------------------------------
 
 

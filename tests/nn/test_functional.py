@@ -166,6 +166,12 @@ def test_sequential_statistics_follow_the_closed_form_of_algorithm_1():
     torch.testing.assert_close(var, expected_var, **EXACT)
 
 
+@pytest.mark.parametrize(("running", "shares"), [("sequential", [0.081, 0.09, 0.1]), ("mean", [0.04, 0.04, 0.02])])
+def test_shares_that_are_made_on_a_device_by_hand(running, shares):
+    made = gbnlib.nn.functional._shares_made_on(torch.device("cpu"), [4, 4, 2], 0.1, running, torch.float64)
+    torch.testing.assert_close(made, torch.tensor(shares, dtype=torch.float64))
+
+
 def test_values_by_hand():
     # Ghosts (0, 2) and (4, 10): means 1 and 7, biased variances 1 and 9, unbiased 2 and 18.
     batch = torch.tensor([[0.0], [2.0], [4.0], [10.0]])

@@ -5,6 +5,7 @@ import torch
 
 from gbnlib.errors import UsageError
 from gbnlib.training import Execution
+from gbnlib.training.devices import arithmetic, check_precision
 
 
 def test_auto_is_a_device_that_exists() -> None:
@@ -66,3 +67,35 @@ def test_threads_are_at_least_one() -> None:
 def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{name} is .*; it must be at least .* and at most"):
         Execution(**{name: value})
+
+
+# --- what float32 means on a GPU ---------------------------------------------------------------------------------
+
+
+def flags() -> list[str]:
+    """What PyTorch's backends for a GPU would compute in."""
+    return [torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision]
+
+
+@pytest.mark.parametrize(("precision", "meant"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+def test_products_and_convolutions_are_what_the_precision_says_and_then_as_before(precision: str, meant: str) -> None:
+    before = flags()
+    with pytest.raises(ZeroDivisionError), arithmetic(precision):
+        assert flags() == [meant, meant]
+        torch.backends.cuda.matmul.allow_tf32  # noqa: B018 (PyTorch refuses to tell where its parts disagree)
+        torch.backends.cudnn.allow_tf32  # noqa: B018
+        raise ZeroDivisionError
+    assert flags() == before
+
+
+def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"'tf32', which only GPUs .* device is 'cpu'. Allowed here: fp32, bf16\."):
+        check_precision("tf32", torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with pytest.raises(
+        UsageError, match=r"needs a GPU of compute capability 8\.0; 'cuda:1' has 7\.5\. Allowed here: fp32"
+    ):
+        check_precision("tf32", torch.device("cuda:1"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    for precision in ("fp32", "tf32", "bf16"):
+        check_precision(precision, torch.device("cuda:1"))
