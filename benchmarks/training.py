@@ -35,8 +35,9 @@ from torchvision.transforms import v2
 
 from gbnlib import data, files, paper
 from gbnlib.experiments import provenance
-from gbnlib.nn import build_network, multiply_adds
+from gbnlib.nn import build_network
 from gbnlib.regimes import Phase, Regime
+from gbnlib.report.networks import network_row
 from gbnlib.training import DistanceProbe, Execution, Shares, Training, loop
 from gbnlib.training.devices import keep_freed_memory, micro_batch_within
 
@@ -283,15 +284,7 @@ def measured(name: str, batch_size: int) -> dict:
     taken = [{code: turn.take() for code, turn in turns.items()} for _ in range(ROUNDS)]
     for turn in turns.values():
         turn.end()
-    operations = (
-        2
-        * batch_size
-        * multiply_adds(
-            build_network(name, card(name).classes, card(name).channels, card(name).image_size),
-            card(name).channels,
-            card(name).image_size,
-        )[1]
-    )
+    operations = 2 * batch_size * network_row(name)["training"]
     rows = {}
     for code, turn in turns.items():
         seconds = [each[code][0] for each in taken]

@@ -1,4 +1,4 @@
-"""The command line: `gbn plan | run | train | measure | status | data | report | promote | clean`."""
+"""The command line: `gbn plan | run | train | recipe | measure | status | data | report | promote | clean`."""
 
 import io
 import os
@@ -10,6 +10,7 @@ import typer
 
 from gbnlib import options, signals
 from gbnlib.errors import Failed, Interrupted, UsageError
+from gbnlib.regimes.recipes import IMAGENET
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -124,6 +125,59 @@ def train(
     if force or not experiments.is_done(config):
         _say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
     _say(experiments.describe(experiments.run(config, say=_say, show=_show, **execution)))
+
+
+@app.command()
+def recipe(
+    batch_size: options.RecipeBatch,
+    base_batch: options.TunedBatch,
+    lr: options.Rates,
+    epochs: options.RecipeEpochs,
+    milestones: options.Milestones = "",
+    gamma: options.Gamma = 0.1,
+    momentum: options.Momentum = 0.9,
+    weight_decay: options.WeightDecay = 1e-4,
+    samples: options.Samples = IMAGENET,
+    rule: options.Rule = "sqrt",
+    adapt: options.Adaptation = "full",
+    warmup: options.Warmup = 0,
+    warmup_from: options.WarmupFrom = 0.0,
+    ghost_size: options.GhostSize = 0,
+) -> None:
+    """Carry your training recipe to another batch size: the regime, its code, its cost, and what speaks against it."""
+    from gbnlib import claims, regimes
+
+    rates = _numbers("--lr", lr, float)
+    made = regimes.recipe(
+        batch_size,
+        base_batch,
+        rates if len(rates) > 1 else rates[0],
+        epochs,
+        _numbers("--milestones", milestones, int) if milestones else (),
+        gamma=gamma,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        samples=samples,
+        rule=rule,
+        adapt=adapt,
+        warmup=warmup,
+        warmup_from=warmup_from,
+        ghost_size=ghost_size,
+    )
+    typer.echo(f"{made.text()}\n\nWith gbnlib:\n\n{made.code()}\n\nWith PyTorch alone:\n\n{made.torch_code()}")
+    if cautions := claims.cautions(made):
+        typer.echo(f"\nWhat finished runs ({claims.evidence_label()}) and papers say against it:")
+    for caution in cautions:
+        typer.echo(f"- {caution.text}\n  Rests on: {', '.join(caution.rests_on)}")
+
+
+def _numbers(option: str, given: str, kind: type[int] | type[float]) -> list:
+    """The numbers of an option that takes several, with commas between them."""
+    try:
+        return [kind(part) for part in given.split(",")]
+    except ValueError:
+        what = "whole numbers" if kind is int else "numbers"
+        raise UsageError(f"{option} takes {what} with commas between them, such as 1,2,3; got {given!r}.") from None
 
 
 @app.command()

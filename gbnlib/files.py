@@ -1,7 +1,8 @@
-"""The one place that knows folders and how to write a file so that a kill never leaves half of it."""
+"""The one place that knows folders, locks, and how to write a file so that a kill never leaves half of it."""
 
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -10,11 +11,13 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from gbnlib.errors import UsageError
 
@@ -123,6 +126,46 @@ def atomic(path: Path) -> Iterator[Path]:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise cannot_write(path, error) from error
         raise UsageError(f"cannot write {path}: {error.strerror or error}. What was there before is kept.") from error
+
+
+@contextmanager
+def locked(root: Path, name: str, wait: Callable[[], None] = lambda: None) -> Iterator[FileLock]:
+    """Hold the lock of a name below a folder; `wait` is called first where another process has it.
+
+    A group that may write in that folder may take the lock too.
+    """
+    place = make_folder(root / ".locks")
+    lock = FileLock(place / f"{name}.lock", mode=0o600 | place.stat().st_mode & 0o666)
+    for timeout in (0, -1):  # at once, or else without end
+        try:
+            held = lock.acquire(timeout)
+            break
+        except Timeout:
+            wait()
+        except OSError as error:
+            raise cannot_write(Path(lock.lock_file), error) from error
+    with held:
+        yield lock
+
+
+def is_locked(root: Path, name: str) -> bool:
+    """Whether some process holds that lock; nothing is written, so that everybody may ask."""
+    try:
+        with (root / ".locks" / f"{name}.lock").open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:  # another one: there is no lock, or it may not be read
+        return isinstance(error, BlockingIOError)
+    return False
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside `path` to fill; when the block ends well, it takes the place of `path`."""
+    temporary = path.with_name(f".{path.name}")
+    remove_folder(temporary)
+    yield make_folder(temporary)
+    remove_folder(path)
+    temporary.rename(path)
 
 
 def sweep(folder: Path) -> None:

@@ -34,3 +34,23 @@ MemoryGb = Annotated[
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network; worthwhile for long runs on a GPU.")]
 Force = Annotated[bool, typer.Option("--force", help="Train finished runs again.")]
+
+RecipeBatch = Annotated[int, typer.Option("--batch-size", help="Samples per update that you want.", show_default=False)]
+TunedBatch = Annotated[
+    int, typer.Option("--base-batch", help="Samples per update that the recipe was tuned for.", show_default=False)
+]
+Rates = Annotated[
+    str, typer.Option("--lr", help="Its first rate; or one for each phase, with commas.", show_default=False)
+]
+RecipeEpochs = Annotated[int, typer.Option("--epochs", help="Its passes over the data.", show_default=False)]
+Milestones = Annotated[str, typer.Option(help="Epochs at which its rate changes, with commas.", show_default=False)]
+Gamma = Annotated[float, typer.Option(help="Factor of the rate at each milestone, where --lr is one number.")]
+Samples = Annotated[int, typer.Option(help="Training samples; those of ImageNet unless given.")]
+Rule = Annotated[str, typer.Option(help="How the rate follows the batch size: sqrt, linear or none.")]
+Adaptation = Annotated[
+    str, typer.Option("--adapt", help="Keep the updates (full), the epochs (none), or a share of the further epochs.")
+]
+Warmup = Annotated[int, typer.Option(help="Epochs of linear warm-up, after the adaptation.")]
+WarmupFrom = Annotated[float, typer.Option(help="The rate that the warm-up starts from; Goyal et al. take --lr.")]
+Momentum = Annotated[float, typer.Option(help="Momentum of SGD.")]
+WeightDecay = Annotated[float, typer.Option(help="Weight decay of SGD.")]

@@ -138,7 +138,7 @@ def test_whatever_the_name_nothing_outside_the_results_is_written_or_removed(
     with suppress(UsageError):
         files.remove_folder(experiments.folder(config))
         store.write_config(config)
-        assert experiments.folder(config).parent == store.runs_root()
+        assert experiments.folder(config).parent == store.RUNS.root()
     with suppress(UsageError):
         measurements.measure(dataset, lambda: pd.DataFrame({"x": [1]}), {})
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and "results" not in path.parts]

@@ -1,6 +1,7 @@
 """From tidy frames to statistics."""
 
 from gbnlib.analysis.ablations import (
+    Runs,
     ablation_effects,
     ablation_findings,
     compare_ablations,
@@ -14,7 +15,9 @@ from gbnlib.analysis.outcomes import (
     compare_figure1,
     compare_training,
     compare_with_paper,
+    errors_by_updates,
     gap_shares,
+    mean_error_curves,
     outcomes,
     row_runs,
     table1_layout,
@@ -30,6 +33,7 @@ from gbnlib.analysis.stats import (
 
 __all__ = [
     "Interval",
+    "Runs",
     "ablation_effects",
     "ablation_findings",
     "accuracies",
@@ -42,8 +46,10 @@ __all__ = [
     "declared_effects",
     "defaults_sentence",
     "difference",
+    "errors_by_updates",
     "gap_shares",
     "mean",
+    "mean_error_curves",
     "momentum_gain",
     "outcomes",
     "row_runs",

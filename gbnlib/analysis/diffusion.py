@@ -251,15 +251,21 @@ def spread(curves: pd.DataFrame, which: str, update: int) -> pd.Series:
 
 
 def spreads(curves: pd.DataFrame, which: str) -> pd.DataFrame:
-    """The spread in % of comparable curves at the updates of the shared range: columns panel, update, seed, spread."""
+    """The spread in % of comparable curves at the updates of the shared range: columns panel, update, seed, spread.
+
+    A panel with fewer than two batch sizes has none.
+    """
     curves = comparable(curves)
     last = shared_update(curves)
     parts = []
     for name in PANELS:
-        for update in sorted(curves["update"][curves["update"] <= last].unique()):
-            found = 100 * spread(panel(curves, name), which, update)
+        part = panel(curves, name)
+        several = part.batch_size.nunique() > 1
+        for update in sorted(curves["update"][curves["update"] <= last].unique()) if several else ():
+            found = 100 * spread(part, which, update)
             parts.append(pd.DataFrame({"panel": name, "update": update, "seed": found.index, "spread": found.values}))
-    return pd.concat(parts, ignore_index=True)
+    columns = pd.DataFrame(columns=["panel", "update", "seed", "spread"])
+    return pd.concat(parts, ignore_index=True) if parts else columns
 
 
 def mean_spread(curves: pd.DataFrame, which: str, last: int) -> pd.Series:

@@ -24,6 +24,38 @@ def outcomes(history: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def errors_by_updates(history: pd.DataFrame) -> pd.DataFrame:
+    """Final validation error against the number of updates: a row a method and batch size.
+
+    Columns method, batch_size, updates and epochs of the whole training, error (the mean in %), low and high (its t
+    interval over seeds, NaN under two) and n.
+    """
+    columns = ["method", "batch_size", "updates", "epochs", "error", "low", "high", "n"]
+    last = history.groupby("run")[["update", "epoch"]].max() if len(history) else history
+    rows = []
+    for (method, batch_size), runs in outcomes(history).groupby(["method", "batch_size"]):
+        found, ends = stats.mean(runs.final_error, paper.confidence()), last.loc[runs.run].max()
+        rows.append([method, batch_size, ends["update"], ends.epoch, found.estimate, found.low, found.high, len(runs)])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def mean_error_curves(history: pd.DataFrame) -> pd.DataFrame:
+    """Validation error along training, averaged over the finished seeds: a row a method, batch size and update.
+
+    Columns method, batch_size, update, epoch, error (the mean in %), low and high (its t interval, NaN under two seeds)
+    and n. Looks that not all of these seeds have are left out.
+    """
+    columns = ["method", "batch_size", "update", "epoch", "error", "low", "high", "n"]
+    rows = []
+    finished = history[history.status == "finished"] if len(history) else history
+    for keys, runs in finished.groupby(["method", "batch_size"]) if len(finished) else ():
+        for (update, epoch), look in runs.groupby(["update", "epoch"]):
+            found = stats.mean(look.validation_error, paper.confidence())
+            if found.n[0] == runs.run.nunique():
+                rows.append([*keys, update, epoch, found.estimate, found.low, found.high, found.n[0]])
+    return pd.DataFrame(rows, columns=columns)
+
+
 def count_diverged(history: pd.DataFrame) -> str:
     """The words on runs that diverged, by method; empty where none did."""
     table = outcomes(history)

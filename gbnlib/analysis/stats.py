@@ -44,7 +44,7 @@ class Interval:
     def text(self, unit: str = "", *, digits: int = 2, sign: bool = False) -> str:
         """The estimate with its unit, its interval and the numbers of values, in words."""
         if math.isnan(self.estimate):
-            return f"no estimate, no interval (n = {self._counts()})"
+            return f"no estimate (n = {self._counts()})"
         form = f"{'+' if sign else ''}.{digits}f"
         shown = f"{self.estimate:{form}} {unit}".rstrip()
         ends = ", no interval" if math.isnan(self.low) else f" [{self.low:{form}}, {self.high:{form}}]"

@@ -1,7 +1,8 @@
 """From tidy frames to verdicts on the paper's claims. `claims.py` has a function for each, by `paper/criteria.toml`."""
 
-from gbnlib.claims.claims import CLAIMS, RUN_CLAIMS
-from gbnlib.claims.decision import VERDICTS, Case, Decision
+from gbnlib.claims.advice import Caution, cautions, evidence_label
+from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
+from gbnlib.claims.decision import VERDICTS, Case, Decision, Effect
 from gbnlib.claims.scorecard import (
     completed,
     read_verdicts,
@@ -14,13 +15,18 @@ from gbnlib.claims.verdict import Subject, Verdict, judge, judge_rows, subject
 
 __all__ = [
     "CLAIMS",
+    "IDENTITIES",
     "RUN_CLAIMS",
     "VERDICTS",
     "Case",
+    "Caution",
     "Decision",
+    "Effect",
     "Subject",
     "Verdict",
+    "cautions",
     "completed",
+    "evidence_label",
     "judge",
     "judge_rows",
     "read_verdicts",

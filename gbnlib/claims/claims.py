@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gbnlib import data, paper
-from gbnlib.analysis import diffusion, landscape, places, stats
+from gbnlib.analysis import diffusion, landscape, positions, stats
 from gbnlib.analysis.outcomes import accuracies, outcomes
 from gbnlib.claims.decision import (
     INCONCLUSIVE,
@@ -18,13 +18,13 @@ from gbnlib.claims.decision import (
     Case,
     Decision,
     by_intervals,
-    detectable,
+    effect,
     gap_of,
     lacking,
     of_both_quantities,
-    told_gap,
     within,
 )
+from gbnlib.claims.words import detectable, published_gain, test_images, told_gap, too_small
 
 #: Whose distance C2 to C4 ask about.
 _QUANTITIES = {diffusion.QUANTITIES[which]: which for which in ("weights", "first")}
@@ -50,7 +50,20 @@ def c1(case: Case) -> Decision:
         f"trend over sizes: {trend}; means from {smallest} to {largest}: "
         + ", ".join(f"{mean:.2f}" for mean in table.mean())
     )
-    return Decision(verdict, evidence + detectable(verdict, *found), int(table.count().min()))
+    shown = effect(
+        f"error at batch {largest} minus at {smallest}",
+        ends,
+        unit="points",
+        least=0,
+        paper=published_gain(case.frame, "SB", "LB") if _ends_are_the_rows(case.frame, smallest, largest) else None,
+    )
+    return Decision(verdict, evidence + detectable(verdict, *found), int(table.count().min()), shown)
+
+
+def _ends_are_the_rows(history: pd.DataFrame, smallest: int, largest: int) -> bool:
+    """Whether the two batch sizes are the paper's SB and LB of the network's row in Table 1."""
+    row = paper.protocol(history.network.iloc[0])
+    return (smallest, largest) == (row.small_batch, row.large_batch)
 
 
 def c2(case: Case) -> Decision:
@@ -72,7 +85,8 @@ def c2(case: Case) -> Decision:
             f"exponent λ {exponents.text(sign=True)}, where 0 ± {margin} counts as a logarithm; prediction error of "
             f"the better rival over the logarithm's {ratio.text()}; b = {slope:.2f}"
         )
-        return Decision(verdict, evidence, len(each))
+        shown = effect("exponent λ of the distance; 0 is log t", exponents, least=-margin, most=margin, paper=0)
+        return Decision(verdict, evidence, len(each), shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
 
@@ -92,15 +106,15 @@ def c3(case: Case) -> Decision:
             f"{at_equal.text(sign=True)}"
         )
         supporting = [at_end.below(0), at_end.below(0) and at_equal.below(0)]
-        return Decision(by_intervals(supporting, [at_end.above(0)]), evidence, int(ends.count().min()))
+        shown = effect(f"distance at update {last:,}: largest minus smallest batch", at_equal, most=0)
+        return Decision(by_intervals(supporting, [at_end.above(0)]), evidence, int(ends.count().min()), shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
 
 
 def _largest_minus_smallest(table: pd.DataFrame) -> stats.Interval:
     """The distance of the largest batch minus that of the smallest, from a table with a column a batch size."""
-    largest, smallest = (table[size].dropna().tolist() for size in (table.columns.max(), table.columns.min()))
-    return stats.difference(largest, smallest, paper.confidence())
+    return stats.difference(*(table[end].dropna() for end in (table.columns.max(), table.columns.min())))
 
 
 def c4(case: Case) -> Decision:
@@ -120,7 +134,8 @@ def c4(case: Case) -> Decision:
             f"mean spread of {len(sizes)} batch sizes, {sizes[0]} to {sizes[-1]}, over the updates up to {last:,}: "
             f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, ratio {ratio.text()}"
         )
-        return Decision(REPRODUCED if ratio.below(0.5) else smaller, evidence, ratio.n[0])
+        shown = effect("spread of the distance over batches, after over before", ratio, most=0.5)
+        return Decision(REPRODUCED if ratio.below(0.5) else smaller, evidence, ratio.n[0], shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
 
@@ -134,18 +149,19 @@ def c5(case: Case) -> Decision:
     slope = landscape.per_unit(case.frame)
     gradient = stats.mean(1000 * case.frame.drop_duplicates("seed").slope.dropna(), paper.confidence())
     evidence = (
-        f"exponent {found.text()}, where 1 ± {margin} counts as linear; a thousand times the slope per unit distance "
-        f"{slope.times(1000).text()}, and {gradient.text()} by the gradient at the initial point alone"
+        f"exponent {found.text()}, where 1 ± {margin} counts as linear; slope per unit distance, in thousandths, "
+        f"{slope.times(1000).text()}, {slope.estimate / landscape.published_slope():.1f} times the paper's, and "
+        f"{gradient.text()} by the gradient at the initial point alone"
     )
     if len(trajectory := case.beside.get("trajectory", pd.DataFrame())):
-        update = landscape.passed_within(trajectory)
-        evidence += f"; training is past these distances after {update:.0f} updates"
+        evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
     if len(null := case.beside.get("null", pd.DataFrame())):
         evidence += f"; with shuffled labels the exponent is {landscape.exponent(null).text()}"
     lost = case.frame.seed.nunique() - found.n[0]
     if lost:
         evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"
-    return Decision(within(found, 1 - margin, 1 + margin), evidence, found.n[0])
+    shown = effect("exponent of the loss's standard deviation", found, least=1 - margin, most=1 + margin, paper=1)
+    return Decision(within(found, 1 - margin, 1 + margin), evidence, found.n[0], shown)
 
 
 def c6(case: Case) -> Decision:
@@ -174,35 +190,22 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
     verdict = by_intervals([over], [under]) if gap.above(0) else INCONCLUSIVE
     evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {told_gap(gap)}"
     if gap.above(0) and verdict == INCONCLUSIVE:
-        evidence += detectable(verdict, found[better], found[worse]) + _too_small(case.frame, better, worse)
-    return Decision(verdict, f"{evidence}; {_test_images(case.frame)}", min(map(len, found.values())))
-
-
-def _too_small(history: pd.DataFrame, better: str, worse: str) -> str:
-    """The words on a published difference that as many seeds as here cannot tell from zero."""
-    rows = [row for row in paper.published("table1")["rows"] if row["network"] == history.network.iloc[0]]
-    found = [accuracies(history, method) for method in (better, worse)]
-    if not rows or min(map(len, found)) < 2:
-        return ""
-    published = dict(zip(paper.METHODS, rows[0]["accuracy"], strict=True))
-    true = published[better] - published[worse]
-    needed = stats.seeds_needed(*found, true, paper.confidence()) if true > 0 else 0
-    if needed <= 4 * len(found[0]):
-        return ""
-    return f"; not testable on this row: the paper's {true:+.2f} points would take about {needed} seeds a method"
-
-
-def _test_images(history: pd.DataFrame) -> str:
-    """The standard error that the choice of test images alone gives an accuracy of the small batch, in words."""
-    share, images = np.mean(accuracies(history, "SB")) / 100, data.card(history.dataset.iloc[0]).validation
-    return f"standard error of {images:,} test images: {100 * math.sqrt(share * (1 - share) / images):.2f} points"
+        evidence += detectable(verdict, found[better], found[worse]) + too_small(case.frame, better, worse)
+    shown = effect(
+        f"accuracy of {better} minus {worse}",
+        gain,
+        unit="points",
+        least=-share * gap.estimate or 0.0,
+        paper=published_gain(case.frame, better, worse),
+    )
+    return Decision(verdict, f"{evidence}; {test_images(case.frame)}", min(map(len, found.values())), shown)
 
 
 def c9(case: Case) -> Decision:
     """At matched updates the larger batch is no worse: errors after the drop, adapted batches minus the small one."""
-    runs = places.one_regime(places.with_places(case.frame))
-    small = places.error_after_drop(runs[runs.method == "SB"])
-    adapted = {size: places.error_after_drop(part) for size, part in runs[runs.method != "SB"].groupby("batch_size")}
+    runs = positions.one_regime(positions.with_positions(case.frame))
+    small = positions.error_after_drop(runs[runs.method == "SB"])
+    adapted = {size: positions.error_after_drop(part) for size, part in runs[runs.method != "SB"].groupby("batch_size")}
     if not small or not adapted:
         return Decision(NOT_TESTED, "no finished runs of the small batch or of an adapted one")
     failed = outcomes(case.frame).query("status == 'diverged' and method != 'SB'")
@@ -216,7 +219,9 @@ def c9(case: Case) -> Decision:
     verdict = (
         by_intervals(supporting, [each.above(margin) for each in found.values()]) if gap.above(0) else INCONCLUSIVE
     )
-    return Decision(verdict, f"error after the drop: {told}; {told_gap(gap)}", n)
+    worst = max(found, key=lambda size: found[size].high)
+    shown = effect(f"error after the drop, adapted {worst} minus small batch", found[worst], unit="points", most=margin)
+    return Decision(verdict, f"error after the drop: {told}; {told_gap(gap)}", n, shown)
 
 
 def c10(case: Case) -> Decision:
@@ -229,29 +234,33 @@ def c10(case: Case) -> Decision:
     margin = paper.claims()["C10"].margin * gap.estimate
     verdict = within(difference, -margin, margin) if gap.above(0) else INCONCLUSIVE
     evidence = f"LB+noise − LB+LR: {difference.text('points', sign=True)}; {told_gap(gap)}"
-    return Decision(verdict, evidence + detectable(verdict, found["LB+noise"], found["LB+LR"]), min(difference.n))
+    shown = effect("accuracy of LB+noise minus LB+LR", difference, unit="points", least=-margin, most=margin)
+    return Decision(
+        verdict, evidence + detectable(verdict, found["LB+noise"], found["LB+LR"]), min(difference.n), shown
+    )
 
 
 def c11(case: Case) -> Decision:
     """Staying longer at the high rate pays: of the two longest phases, once the shorter one ends on the plateau."""
-    found = places.with_places(case.frame)
-    table = places.patience(found)
+    found = positions.with_positions(case.frame)
+    table = positions.high_rate_lengths(found)
     lengths = sorted(table.high_rate.unique())[-2:]
     if len(lengths) < 2:
         return Decision(NOT_TESTED, "fewer than two lengths of the high-rate phase are finished")
     left, stayed = (table[table.high_rate == length].final.tolist() for length in lengths)
-    gain, fall = stats.difference(left, stayed, paper.confidence()), places.late_fall(found, *lengths)
+    gain, fall = stats.difference(left, stayed, paper.confidence()), positions.late_fall(found, *lengths)
     gap, n = case.gap(), min(len(left), len(stayed))
     evidence = (
         f"final error after {lengths[0]:.0f} minus after {lengths[1]:.0f} epochs at the high rate: "
         f"{gain.text('points', sign=True)}; fall of the error at the high rate between the ends of the two: "
         f"{fall.text('points', sign=True)}; {told_gap(gap)}"
     )
+    shown = effect("final error after the shorter minus the longer high-rate phase", gain, unit="points", least=0)
     if not (gap.above(0) and fall.below(paper.claims()["C11"].margin * gap.estimate)):
         known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
-        return Decision(INCONCLUSIVE, f"{evidence}; {known}", n)
+        return Decision(INCONCLUSIVE, f"{evidence}; {known}", n, shown)
     verdict = by_intervals([gain.above(0)], [gain.below(0)])
-    return Decision(verdict, evidence + detectable(verdict, left, stayed), n)
+    return Decision(verdict, evidence + detectable(verdict, left, stayed), n, shown)
 
 
 def c12(case: Case) -> Decision:
@@ -276,7 +285,9 @@ def _identity(claim: str, differences: pd.Series, also: str) -> Decision:
     """Whether every relative difference lies below the claim's margin; NaN counts as a failure."""
     holds = bool((differences < paper.claims()[claim].margin).all())
     largest = f"largest relative difference {differences.max(skipna=False):.1e} in {len(differences)} cases"
-    return Decision(REPRODUCED if holds else NOT, f"{largest}; {also}", len(differences))
+    worst = stats.Interval(differences.max(skipna=False), math.nan, math.nan, (len(differences),), "largest")
+    shown = effect("largest relative difference", worst, most=paper.claims()[claim].margin)
+    return Decision(REPRODUCED if holds else NOT, f"{largest}; {also}", len(differences), shown)
 
 
 #: The function of each claim, in their order.

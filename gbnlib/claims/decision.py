@@ -34,12 +34,49 @@ class Case:
         return gap_of(self.row)
 
 
+@dataclass(frozen=True)
+class Effect:
+    """The one number that stands for a decision in a picture, and the range in which the claim sees it.
+
+    what, unit : the number in words.
+    estimate, low, high : the number and its 95 % interval; the ends are None where too few seeds allow none.
+    least, most : the ends of the claim's range; None is open.
+    paper : the same number as the paper has it for this network; None where it has none.
+    """
+
+    what: str
+    unit: str
+    estimate: float
+    low: float | None = None
+    high: float | None = None
+    least: float | None = None
+    most: float | None = None
+    paper: float | None = None
+
+
+def effect(
+    what: str,
+    found: Interval,
+    *,
+    unit: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    paper: float | None = None,
+) -> Effect | None:
+    """The effect of an interval; None where there is no estimate. What is NaN becomes None, for JSON."""
+    if math.isnan(found.estimate):
+        return None
+    known = (None if value is None or math.isnan(value) else value for value in (found.low, found.high, least, most))
+    return Effect(what, unit, float(found.estimate), *known, paper)
+
+
 class Decision(NamedTuple):
-    """A verdict, the evidence in words, and the number of seeds, or of cases of an identity, that it rests on."""
+    """A verdict, the evidence in words, the number of seeds (or cases of an identity) it rests on, and its effect."""
 
     verdict: str
     evidence: str
     n: int = 0
+    effect: Effect | None = None
 
 
 def lacking(methods: Mapping[str, Sequence[float]]) -> Decision | None:
@@ -69,22 +106,8 @@ def gap_of(history: pd.DataFrame) -> Interval:
     return stats.difference(accuracies(history, "SB"), accuracies(history, "LB"), paper.confidence())
 
 
-def told_gap(gap: Interval) -> str:
-    """The gap in words, and what follows where there is none."""
-    shown = "" if gap.above(0) else ", not shown to be above zero, which the criterion asks for first"
-    return f"gap SB − LB: {gap.text('points', sign=True)}{shown}"
-
-
-def detectable(verdict: str, first: Sequence[float], second: Sequence[float], unit: str = " points") -> str:
-    """The words on the smallest difference that as many seeds could have shown, where nothing was decided."""
-    size = stats.smallest_detectable_difference(first, second, paper.confidence())
-    if verdict != INCONCLUSIVE or math.isnan(size):
-        return ""
-    return f"; smallest detectable difference: {size:.2f}{unit}"
-
-
 def of_both_quantities(decisions: Mapping[str, Decision]) -> Decision:
-    """One decision from those on all weights and on the first tensor: both for reproduced, one for partly."""
+    """One decision from those on all weights, whose effect it has, and on the first tensor: one alone is partly."""
     verdicts = {each.verdict for each in decisions.values()}
     told = [
         f"{label}{f' ({each.verdict})' if len(verdicts) > 1 else ''}: {each.evidence}"
@@ -92,4 +115,5 @@ def of_both_quantities(decisions: Mapping[str, Decision]) -> Decision:
     ]
     mixed = PARTLY if verdicts & {REPRODUCED, PARTLY} else INCONCLUSIVE
     verdict = mixed if len(verdicts) > 1 else verdicts.pop()
-    return Decision(verdict, "; ".join(told), min(each.n for each in decisions.values()))
+    shown = next(iter(decisions.values())).effect
+    return Decision(verdict, "; ".join(told), min(each.n for each in decisions.values()), shown)

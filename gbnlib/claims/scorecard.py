@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gbnlib import files, paper
-from gbnlib.claims.decision import NOT_TESTED, VERDICTS
+from gbnlib.claims.decision import NOT_TESTED, VERDICTS, Effect
 from gbnlib.claims.verdict import Verdict
 
 
@@ -120,4 +120,5 @@ def verdicts_folder(scale: str) -> Path:
 def _from_file(path: Path) -> Verdict:
     """A verdict from its file."""
     content = files.read_json(path)
-    return Verdict(**{**content, "runs": tuple(content["runs"])})
+    effect = content["effect"] and Effect(**content["effect"])
+    return Verdict(**{**content, "runs": tuple(content["runs"]), "effect": effect})

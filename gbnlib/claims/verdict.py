@@ -9,7 +9,7 @@ from gbnlib import data, paper
 from gbnlib.analysis.outcomes import count_diverged, row_runs
 from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
 from gbnlib.claims.convergence import row_history, shortfall
-from gbnlib.claims.decision import INCONCLUSIVE, NOT_TESTED, Case, Decision
+from gbnlib.claims.decision import INCONCLUSIVE, NOT_TESTED, Case, Decision, Effect
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Verdict:
     criterion: str = ""
     evidence: str = ""
     n: int = 0
+    effect: Effect | None = None
     published: str = ""
     tag: str = ""
     runs: tuple[str, ...] = ()
@@ -114,6 +115,7 @@ def judge(
         criterion=fact.criterion,
         evidence=found.evidence,
         n=found.n,
+        effect=found.effect,
         published=fact.published,
         tag=fact.tag,
         runs=tuple(frame.run.unique()) if claim in RUN_CLAIMS and len(frame) else (),
@@ -137,13 +139,15 @@ def _decided(
     if found.verdict == NOT_TESTED or claim in IDENTITIES:
         return found
     if by_runs and (fallen_short := shortfall(network, scale, row)):
-        return Decision(NOT_TESTED, f"under-trained, not tested: {fallen_short} ({found.evidence})")
+        return found._replace(
+            verdict=NOT_TESTED, evidence=f"under-trained, not tested: {fallen_short} ({found.evidence})", n=0
+        )
     diverged = count_diverged(frame) if "validation_error" in frame else ""
     evidence = "; ".join(filter(None, [found.evidence, diverged]))
     if found.n < paper.minimum_seeds():
         few = f"{found.n} seed{'s' * (found.n != 1)}, and a verdict takes at least {paper.minimum_seeds()}"
-        return Decision(INCONCLUSIVE, f"{evidence}; {few}", found.n)
-    return Decision(found.verdict, evidence, found.n)
+        return found._replace(verdict=INCONCLUSIVE, evidence=f"{evidence}; {few}")
+    return found._replace(evidence=evidence)
 
 
 def judge_rows(claims: Iterable[str], history: pd.DataFrame, *, item: str, scale: str) -> list[Verdict]:

@@ -70,13 +70,16 @@ def describe(name: str, root: Path | None = None) -> str:
     classes = int(labels.max()) + 1
     if validation.max() >= classes:
         raise UsageError(f"{folder}: a validation image has the label {validation.max()}, no training image has it.")
-    size, resize = _sizes(images)
-    mean, std = _statistics(images, size, resize)
+    sample = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:SAMPLE]]
+    size, resize = _sizes(sample)
+    mean, std = _statistics(sample, size, resize)
     if min(std) < LEAST_STD:
         raise UsageError(f"{folder}: the training images are constant; their standard deviations are {std}.")
-    sums = ", ".join(f'{_text(path.relative_to(folder).as_posix())} = "{checksum(path)}"' for path in paths)
+    sums = ", ".join(
+        f'{json.dumps(path.relative_to(folder).as_posix(), ensure_ascii=False)} = "{checksum(path)}"' for path in paths
+    )
     card = CARD.format(
-        name=_text(name),
+        name=json.dumps(name),
         kind=kind,
         classes=classes,
         image_size=size,
@@ -92,11 +95,6 @@ def describe(name: str, root: Path | None = None) -> str:
     return card
 
 
-def _text(text: str) -> str:
-    """A string of TOML."""
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _contents(folder: Path) -> tuple[str, list[Path], list[tuple[EncodedImages, Tensor]]]:
     """Kind of a set, the files or folders that its card has sums of, and images and labels of its splits."""
     found = sorted(path for path in files_below(folder) if path.suffix == ".parquet") if folder.is_dir() else []
@@ -110,22 +108,16 @@ def _contents(folder: Path) -> tuple[str, list[Path], list[tuple[EncodedImages, 
     raise UsageError(f"{folder} holds neither parquet files nor the folders {' and '.join(SPLITS)}.")
 
 
-def _sample(images: EncodedImages) -> EncodedImages:
-    """Some of the images, the same ones at each call."""
-    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:SAMPLE]]
-
-
-def _sizes(images: EncodedImages) -> tuple[int, int]:
+def _sizes(sample: EncodedImages) -> tuple[int, int]:
     """Side of the images as a network sees them, and what they are resized to before, 0 for not at all."""
-    sample = _sample(images)
     sizes = {sample.decode(number).size for number in range(len(sample))}
     (width, height), *others = sizes
     return (224, 256) if others or width != height or width > LARGEST_SIDE else (width, 0)
 
 
-def _statistics(images: EncodedImages, size: int, resize: int) -> tuple[list[float], list[float]]:
+def _statistics(sample: EncodedImages, size: int, resize: int) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, of images in [0, 1], to four digits."""
-    parts = StreamedImages(_sample(images), resize or size, size, workers=0).split(10)
+    parts = StreamedImages(sample, resize or size, size, workers=0).split(10)
     counts = sum(torch.stack([plane.flatten().bincount(minlength=256) for plane in part.unbind(1)]) for part in parts)
     shares, values = counts / counts.sum(1, keepdim=True, dtype=torch.float64), torch.arange(256).double() / 255
     mean = shares @ values

@@ -71,14 +71,8 @@ class EncodedImages:
                     f"{self.place}, image {int(self.rows[number])} has {width} × {height} pixels, not {size} × {size}. "
                     "For images of several sizes give the card `resize`."
                 )
-            images[number] = pixels(image)
+            images[number] = torch.from_numpy(np.array(image)).view(size, size, -1).permute(2, 0, 1)
         return images
-
-
-def pixels(image: Image.Image) -> Tensor:
-    """An image as uint8 (C, H, W)."""
-    values = torch.from_numpy(np.array(image))
-    return values[None] if values.dim() == 2 else values.permute(2, 0, 1)
 
 
 def read_parquet(paths: Sequence[Path], channels: int) -> tuple[EncodedImages, Tensor]:

@@ -89,21 +89,17 @@ def fetch(name: str, root: Path | None = None) -> None:
     Files of it that are damaged are renamed to `*.corrupt` before: torchvision takes them for whole.
     """
     entry, root = card(name), Path(root or files.data_root())
-    if check(name, root) != "ready":
-        if not entry.torchvision:
-            raise UsageError(f"{entry.label}: {check(name, root)}. {how_to_get(entry, root)}.")
-        for path, reason in list(_damaged(entry, folder_of(entry, root))):
-            files.set_aside(path, reason)
-        _download(entry, files.make_folder(root))
-    state = check(name, root)
-    if state != "ready":
-        raise UsageError(f"{entry.label}: {state}")
-
-
-def _download(entry: Card, root: Path) -> None:
-    """Let torchvision get a set; what hinders it comes as one line that says what to do instead."""
+    folder, state = folder_of(entry, root), check(name, root)
+    if state == "ready":
+        return
+    if not entry.torchvision:
+        raise UsageError(f"{entry.label}: {state}. {how_to_get(entry, root)}.")
     from torchvision import datasets
 
-    by_hand = f" Without the network, put {', '.join(entry.files)} into {folder_of(entry, root)} by hand."
+    for path, reason in list(_damaged(entry, folder)):
+        files.set_aside(path, reason)
+    by_hand = f" Without the network, put {', '.join(entry.files)} into {folder} by hand."
     with told(f"{entry.label} could not be downloaded", by_hand):
-        getattr(datasets, entry.torchvision)(root, download=True)
+        getattr(datasets, entry.torchvision)(files.make_folder(root), download=True)
+    if (state := check(name, root)) != "ready":
+        raise UsageError(f"{entry.label}: {state}")

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gbnlib import files
+from gbnlib import data, files
 from gbnlib.data.batches import Batches
 from gbnlib.data.cards import Card, card
 from gbnlib.data.encoded import EncodedImages, check_same_classes, class_names, read_folder, read_parquet
 from gbnlib.data.presence import SPLITS, folder_of, verified
 from gbnlib.data.reading import told
 from gbnlib.data.splits import parquet_splits
-from gbnlib.data.stream import StreamBatches, StreamedImages
 from gbnlib.errors import UsageError
 
 
@@ -26,9 +25,9 @@ class Dataset:
     """Images as uint8 tensors (N, C, H, W), or streamed where the card says `resize`; labels as int64 tensors (N,)."""
 
     card: Card
-    train_images: Tensor | StreamedImages
+    train_images: "Tensor | data.StreamedImages"
     train_labels: Tensor
-    validation_images: Tensor | StreamedImages
+    validation_images: "Tensor | data.StreamedImages"
     validation_labels: Tensor
 
     def subset(self, train_size: int) -> "Dataset":
@@ -49,12 +48,12 @@ class Dataset:
 
     def batches(
         self, batch_size: int, seed: int, device: torch.device | str = "cpu", *, augment: bool = True
-    ) -> Batches | StreamBatches:
+    ) -> "Batches | data.StreamBatches":
         """Batches of the training images on a device, with the official augmentation of the card or with none."""
         images, labels = self.train_images.to(device), self.train_labels.to(device)
         common = {"mean": self.card.mean, "std": self.card.std, "flip": self.card.flip and augment}
-        if isinstance(images, StreamedImages):
-            return StreamBatches(images, labels, batch_size, seed, crop=augment, **common)
+        if not isinstance(images, Tensor):
+            return data.StreamBatches(images, labels, batch_size, seed, crop=augment, **common)
         pad = self.card.pad if augment else 0
         return Batches(images, labels, batch_size, seed, pad=pad, fill=self.card.fill, **common)
 
@@ -86,7 +85,7 @@ def load(name: str, root: Path | None = None) -> Dataset:
     return dataset
 
 
-def _check(entry: Card, images: Tensor | StreamedImages, labels: Tensor) -> None:
+def _check(entry: Card, images: "Tensor | data.StreamedImages", labels: Tensor) -> None:
     """Refuse images or labels of a split that are not what the card says."""
     shape = (len(labels), entry.channels, entry.image_size, entry.image_size)
     if isinstance(images, Tensor) and images.shape != shape:
@@ -173,11 +172,12 @@ def _read_folder(entry: Card, root: Path) -> Dataset:
 
 def _decoded(entry: Card, splits: Iterable[tuple[EncodedImages, Tensor]]) -> Dataset:
     """The first classes of both splits, decoded now or, with `resize`, while training."""
-    parts: list[Tensor | StreamedImages] = []
+    parts: list[Tensor | data.StreamedImages] = []
     for images, labels in splits:
         kept = labels < entry.classes
         images, size = images[kept], entry.image_size
-        parts += [StreamedImages(images, entry.resize, size) if entry.resize else images.decode_all(size), labels[kept]]
+        parts += [data.StreamedImages(images, entry.resize, size) if entry.resize else images.decode_all(size)]
+        parts += [labels[kept]]
     return Dataset(entry, *parts)
 
 

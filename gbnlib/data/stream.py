@@ -5,15 +5,15 @@ and an epoch can be entered at any update without decoding what came before it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils import data
+from torchvision.transforms import functional
 
 from gbnlib.data.batches import Order, generator, normalise, sent
-from gbnlib.data.encoded import EncodedImages, pixels
+from gbnlib.data.encoded import EncodedImages
 from gbnlib.errors import UsageError
 
 #: Images that a worker decodes at a time; batches are gathered from such pieces, so that all workers share each batch.
@@ -66,9 +66,8 @@ class StreamedImages:
         """
         workers = torch.get_num_threads() if self.workers is None else self.workers
         pieces = [piece for part in parts if len(part) for piece in part.split(PIECE)]
-        decoder = _Decoder(self.images, self.resize, self.size)
         loader = data.DataLoader(
-            decoder,
+            _Decoder(self.images, self.resize, self.size),
             batch_size=None,
             sampler=pieces,
             num_workers=workers,
@@ -79,14 +78,12 @@ class StreamedImages:
         shape = (0, self.images.channels, self.size, self.size)
         nothing = torch.empty(shape, dtype=torch.uint8, device=self.device)  # what a process without a share gets
         for part in parts:
-            count = ceil(len(part) / PIECE)
-            yield torch.cat([nothing, *(self._moved(next(received)) for _ in range(count))])
-
-    def _moved(self, piece: Tensor | UsageError) -> Tensor:
-        """A piece on the device."""
-        if isinstance(piece, UsageError):
-            raise piece
-        return piece.to(self.device, non_blocking=True)
+            moved = [nothing]
+            for _ in range(0, len(part), PIECE):
+                if isinstance(piece := next(received), UsageError):
+                    raise piece
+                moved.append(piece.to(self.device, non_blocking=True))
+            yield torch.cat(moved)
 
 
 class _Decoder(data.Dataset):
@@ -105,33 +102,19 @@ class _Decoder(data.Dataset):
             return error
 
     def _one(self, number: int, *draws: float) -> Tensor:
-        """One image: resized, cropped, perhaps mirrored."""
+        """One image: its shorter side resized, then the central crop, or the one of the draws, perhaps mirrored."""
         image = self.images.decode(number)
         if self.resize * max(image.size) * self.resize > min(image.size) * Image.MAX_IMAGE_PIXELS:
             width, height = image.size
             raise UsageError(f"{self.images.where(number)} is too narrow to be resized: {width} × {height} pixels.")
-        image = _resized(image, self.resize)
-        return pixels(_cropped(image, self.size, *draws) if draws else _central(image, self.size))
-
-
-def _resized(image: Image.Image, short: int) -> Image.Image:
-    """The image with its shorter side scaled to `short` pixels, as torchvision's Resize does it."""
-    smaller = min(image.size)
-    sides = [int(short * side / smaller) for side in image.size]
-    return image.resize(sides, Image.Resampling.BILINEAR)
-
-
-def _central(image: Image.Image, size: int) -> Image.Image:
-    """The central crop, as torchvision's CenterCrop does it."""
-    left, top = (round((side - size) / 2) for side in image.size)
-    return image.crop((left, top, left + size, top + size))
-
-
-def _cropped(image: Image.Image, size: int, top: float, left: float, mirrored: float) -> Image.Image:
-    """A crop at the given shares, from 0 to 1, of the places where its corner can lie, perhaps mirrored."""
-    x, y = (int(share * (side - size + 1)) for share, side in zip((left, top), image.size, strict=True))
-    image = image.crop((x, y, x + size, y + size))
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
+        image = functional.resize(image, [self.resize])
+        if not draws:
+            return functional.pil_to_tensor(functional.center_crop(image, [self.size]))
+        *corner, mirrored = draws
+        _, *sides = functional.get_dimensions(image)
+        top, left = (int(share * (side - self.size + 1)) for share, side in zip(corner, sides, strict=True))
+        image = functional.crop(image, top, left, self.size, self.size)
+        return functional.pil_to_tensor(functional.hflip(image) if mirrored else image)
 
 
 class StreamBatches(Order):

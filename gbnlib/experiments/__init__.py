@@ -12,7 +12,6 @@ from gbnlib.experiments.planning import (
     items_at,
     plan,
     plan_scale,
-    training_multiply_adds,
     updates,
 )
 from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, progress, promote
@@ -45,7 +44,6 @@ __all__ = [
     "remaining_seconds",
     "run",
     "run_all",
-    "training_multiply_adds",
     "updates",
 ]
 

@@ -191,12 +191,13 @@ def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -
     It starts from the speed the scale states and corrects it by what finished runs made here have taken.
     """
     unique = list(dict.fromkeys(configs))
-    missing = [config for config in unique if not store.is_done(config)]
+    found = [store.find(config, again=False) for config in unique]
+    missing = [config for config, run in zip(unique, found, strict=True) if run is None]
     if not missing:
         return 0.0
-    taken = [(store.local_seconds(config), estimated_seconds(config, scale)) for config in unique]
-    known = [(seconds, estimate) for seconds, estimate in taken if seconds]
-    factor = sum(seconds for seconds, _ in known) / sum(estimate for _, estimate in known) if known else 1.0
+    here = [run for run in found if run is not None and run.origin == "local" and run.done["summary"]["seconds"]]
+    taken = sum(run.done["summary"]["seconds"] for run in here)
+    factor = taken / sum(estimated_seconds(run.config, scale) for run in here) if here else 1.0
     times = [estimated_seconds(config, scale) * (1 - store.progress(config)[1]) for config in missing]
     slots = jobs or jobs_on(_cores(), missing, scale)
     return factor * max(sum(times) / slots, *times)

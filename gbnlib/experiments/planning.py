@@ -7,7 +7,6 @@ from math import ceil, sqrt
 from gbnlib import data, paper
 from gbnlib.errors import UsageError, unknown
 from gbnlib.experiments.config import RunConfig
-from gbnlib.experiments.costs import multiply_adds
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
@@ -16,6 +15,12 @@ ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "convergence",
 #: The methods of Table 1, and the large batch with multiplicative noise on the gradients.
 METHODS = (*paper.METHODS, "LB+noise")
 
+#: What a figure trains, from the batch sizes it shows: method and batch size, where 0 is the row's own.
+_FIGURES: dict[str, Callable[[Sequence[int]], list[tuple[str, int]]]] = {
+    "figure1": lambda sizes: [("LB", size) for size in sizes],
+    "figure2": lambda sizes: [(method, size) for method in ("LB", "LB+LR+GBN") for size in sizes],
+    "figure3": lambda sizes: [("SB", 0), *(("LB+LR+GBN+RA", size) for size in sizes)],
+}
 
 #: Seeds that a plan has at most: with more, making the plan takes minutes.
 MOST_SEEDS = 100
@@ -50,7 +55,8 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
         return [config for runs in ablations(scale, seeds).values() for config in runs]
     settings = _item_settings(item, scale)
     if item == "convergence":
-        return [_twice_as_long(paper.protocol(network, scale)) for network in settings.networks]
+        rows = [paper.protocol(network, scale) for network in settings.networks]
+        return [method_config(row.model_copy(update={"epochs": 2 * row.epochs}), "SB", seed=0) for row in rows]
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
         own = row.method_seeds.get(method) or row.seeds or paper.scale(scale).seeds
@@ -82,9 +88,8 @@ def ablations(scale: str, seeds: int = 0) -> dict[tuple[str, str, str], list[Run
 def _changed(config: RunConfig, network: str, ablation: paper.Ablation) -> RunConfig:
     """A run with what an ablation changes, and before it the one that it is on top of."""
     below = [other for other in paper.ablations(network) if other.name == ablation.on]
-    return RunConfig(
-        **{**dict(config), **{key: value for each in (*below, ablation) for key, value in each.changes.items()}}
-    )
+    changes = {key: value for each in (*below, ablation) for key, value in each.changes.items()}
+    return RunConfig(**{**dict(config), **changes})
 
 
 def plan_scale(scale: str, seeds: int = 0) -> list[RunConfig]:
@@ -108,29 +113,11 @@ def _cells(item: str, scale: str, settings: paper.ScaleItem) -> list[tuple[paper
     """What an item trains: protocol, method and batch size of each cell; 0 is the row's own batch size."""
     if item in _FIGURES:
         shown = settings.batch_sizes.items()
-        cells = [(paper.protocol(network, scale), cell) for network, sizes in shown for cell in _FIGURES[item](sizes)]
-        return [(row, method, size) for row, (method, size) in cells]
+        return [(paper.protocol(network, scale), *cell) for network, sizes in shown for cell in _FIGURES[item](sizes)]
     rows = [paper.protocol(network, scale) for network in settings.networks]
     return [
         (row, method, size) for row in rows for method in settings.methods for size in row.batches.get(method, (0,))
     ]
-
-
-def _over_batches(methods: tuple[str, ...]) -> Callable[[Sequence[int]], list[tuple[str, int]]]:
-    """Each method at each batch size of a figure."""
-    return lambda sizes: [(method, size) for method in methods for size in sizes]
-
-
-def _adapted(sizes: Sequence[int]) -> list[tuple[str, int]]:
-    """The small batch, and regime adaptation at each batch size of a figure."""
-    return [("SB", 0), *(("LB+LR+GBN+RA", size) for size in sizes)]
-
-
-_FIGURES: dict[str, Callable[[Sequence[int]], list[tuple[str, int]]]] = {
-    "figure1": _over_batches(("LB",)),
-    "figure2": _over_batches(("LB", "LB+LR+GBN")),
-    "figure3": _adapted,
-}
 
 
 def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int = 0) -> RunConfig:
@@ -162,11 +149,6 @@ def method_config(row: paper.Protocol, method: str, seed: int, batch_size: int =
         evaluation_epochs=row.evaluation_epochs,
         seed=seed,
     )
-
-
-def _twice_as_long(row: paper.Protocol) -> RunConfig:
-    """The small batch with the same phases over twice the epochs."""
-    return method_config(row.model_copy(update={"epochs": 2 * row.epochs}), "SB", seed=0)
 
 
 def with_high_rate(config: RunConfig, epochs: int) -> RunConfig:
@@ -210,20 +192,12 @@ def updates(config: RunConfig) -> int:
     return config.schedule().total_updates(ceil(_train_size(config) / config.batch_size))
 
 
-def training_multiply_adds(config: RunConfig) -> int:
-    """Multiply-adds of a run's training, evaluation left out; each is two floating-point operations."""
-    return multiply_adds(config.network, config.dataset)[1] * _train_size(config) * config.schedule().epochs
-
-
-def evaluation_multiply_adds(config: RunConfig) -> int:
-    """Multiply-adds of a run's evaluations."""
-    evaluations = ceil(config.schedule().epochs / config.evaluate_every)
-    return multiply_adds(config.network, config.dataset)[0] * data.card(config.dataset).validation * evaluations
-
-
 def estimated_seconds(config: RunConfig, scale: str) -> float:
-    """Seconds of a run that has its threads to itself, from the speed that the scale states."""
-    speed = paper.protocol(config.network, scale).speed
-    operations = 2.0 * (training_multiply_adds(config) + evaluation_multiply_adds(config))
-    rate = 1e9 * speed.gflops * (speed.bf16 if config.precision == "bf16" else 1.0)
-    return operations / rate + updates(config) * speed.update_ms / 1e3
+    """Seconds of a run that has its threads to itself, from what the scale states.
+
+    An image of an evaluation counts as a third of one that is trained on: it makes the forward pass alone.
+    """
+    row, epochs = paper.protocol(config.network, scale), config.schedule().epochs
+    evaluated = ceil(epochs / config.evaluate_every) * data.card(config.dataset).validation
+    images = epochs * _train_size(config) + evaluated / 3
+    return images / row.images_per_second[config.precision] + updates(config) * row.update_ms / 1e3

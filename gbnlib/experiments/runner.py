@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
-from filelock import Timeout
 
 from gbnlib import files
 from gbnlib.experiments import store
@@ -48,7 +47,11 @@ def run(
     whole = processes.count == 1 and not force and store.damage(config) is None
     if whole and (found := store.find(config)) is not None:
         return found
-    with _locked(config, say) if processes.rank == 0 else nullcontext():
+
+    def wait() -> None:
+        say(f"{config.id}: another process trains this run; waiting for it")
+
+    with files.locked(store.RUNS.root(), config.id, wait) if processes.rank == 0 else nullcontext():
         if processes.rank == 0:
             store.clear(config)
         there = processes.rank == 0 and not force and store.find(config) is not None
@@ -61,21 +64,6 @@ def run(
     found = store.find(config)
     assert found is not None
     return found
-
-
-@contextmanager
-def _locked(config: RunConfig, say: Say) -> Iterator[None]:
-    """Hold the run's lock, saying so when another process has it."""
-    lock = store.lock(config)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"{config.id}: another process trains this run; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _train(config: RunConfig, options: Execution, processes: Processes, say: Say, show: Say) -> None:

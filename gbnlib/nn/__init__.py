@@ -34,7 +34,7 @@ running statistics see `compose_running_statistics`.
 from gbnlib.nn.convert import convert_ghost_batchnorm, revert_ghost_batchnorm
 from gbnlib.nn.functional import ghost_batch_norm, ghost_sizes
 from gbnlib.nn.layers import GhostBatchNorm1d, GhostBatchNorm2d, GhostBatchNorm3d, force_num_ghosts
-from gbnlib.nn.networks import NETWORKS, build_network, multiply_adds
+from gbnlib.nn.networks import NETWORKS, build_network
 from gbnlib.nn.statistics import compose_running_statistics, frozen_statistics
 
 __all__ = [
@@ -49,6 +49,5 @@ __all__ = [
     "frozen_statistics",
     "ghost_batch_norm",
     "ghost_sizes",
-    "multiply_adds",
     "revert_ghost_batchnorm",
 ]

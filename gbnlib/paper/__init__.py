@@ -16,17 +16,6 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Speed(_Frozen):
-    """What estimates rest on: 10⁹ floating-point operations a second, and milliseconds an update besides.
-
-    `bf16` is how many times as many operations bfloat16 autocast makes.
-    """
-
-    gflops: PositiveFloat
-    update_ms: PositiveFloat
-    bf16: PositiveFloat = 1.0
-
-
 class Convergence(_Frozen):
     """What the small batch of a row must reach for its verdicts to mean anything; 0 asks nothing.
 
@@ -46,7 +35,8 @@ class Protocol(_Frozen):
     √ rule and the adaptation of a method refer to, where it is not the small batch; `seeds` is 0 where the scale
     decides, and `method_seeds` has methods of their own number; `converged` is what the small batch must reach before
     the row is judged; `bf16` names the methods that train under bfloat16 autocast. A run takes `devices` GPUs at a
-    scale for GPUs, `threads` for each, and `ram_gb` of memory besides theirs.
+    scale for GPUs, `threads` for each, and `ram_gb` of memory besides theirs. Estimates rest on `images_per_second`,
+    trained on in each precision, and on `update_ms`, milliseconds an update besides.
     """
 
     network: str
@@ -73,7 +63,8 @@ class Protocol(_Frozen):
     threads: PositiveInt = 1
     devices: PositiveInt = 1
     ram_gb: PositiveInt = 4
-    speed: Speed = Speed(gflops=100.0, update_ms=5.0)
+    images_per_second: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
+    update_ms: NonNegativeFloat = 0.0
 
 
 class ScaleItem(_Frozen):
@@ -108,9 +99,15 @@ class Scale(_Frozen):
 
 
 class Claim(_Frozen):
-    """A claim of the paper; `criterion` is empty while no item judges it."""
+    """A claim of the paper; `criterion` is empty while no item judges it.
+
+    `title` says it in a few plain words. `group` is "finding", "diffusion" (the theory behind it), "identity", or
+    "uncertain" for one that may not be the paper's.
+    """
 
     id: str
+    title: str
+    group: Literal["finding", "diffusion", "identity", "uncertain"]
     statement: str
     published: str
     tag: str

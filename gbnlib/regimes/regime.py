@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from numbers import Real
 from typing import TYPE_CHECKING
 
@@ -85,12 +86,13 @@ class Regime:
     epochs : int
         Number of epochs, at least 1.
     warmup_epochs : int, default 0
+    warmup_start : float, default 0
         Set by `with_warmup`.
 
     Raises
     ------
     ValueError
-        For phases without order, with repeats or without a first rate; for epochs out of range.
+        For phases without order, with repeats or without a first rate; for epochs or a start out of range.
     TypeError
         For anything but phases, or none; for epochs that are not integers.
 
@@ -106,6 +108,7 @@ class Regime:
     phases: Sequence[Phase]
     epochs: int
     warmup_epochs: int = 0
+    warmup_start: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", tuple(self.phases))
@@ -114,6 +117,8 @@ class Regime:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"a warm-up of {self.warmup_epochs} epochs does not fit into {self.epochs} epochs")
         self._check_phases()
+        if not 0 <= self.warmup_start <= self.phases[0].lr:
+            raise ValueError(f"a warm-up starts from 0 to the first rate {self.phases[0].lr}, got {self.warmup_start}")
 
     def _check_phases(self) -> None:
         if not self.phases or not all(isinstance(phase, Phase) for phase in self.phases):
@@ -148,27 +153,33 @@ class Regime:
         phases = [phase if phase.lr is None else replace(phase, lr=phase.lr * factor) for phase in self.phases]
         return replace(self, phases=phases)
 
-    def adapted(self, batch_size: int, base_batch: int) -> "Regime":
+    def adapted(self, batch_size: int, base_batch: int, share: float = 1.0) -> "Regime":
         """Stretch the regime so that another batch size makes about as many updates in each phase.
 
-        Every milestone and the end are multiplied by `batch_size` / `base_batch` and rounded up, as in the official
+        Every milestone and the end are multiplied by r = `batch_size` / `base_batch` and rounded up, as in the official
         code (regime adaptation, Hoffer et al. 2017).
 
         Parameters
         ----------
         batch_size, base_batch : int
             Samples per update, now and where the regime was tuned, at least 1.
+        share : float, default 1
+            How much of the further epochs is kept, from 0 to 1: the factor is 1 + `share` · (r - 1).
 
         Raises
         ------
         ValueError
-            If a smaller `batch_size` makes milestones meet; for a batch size below 1; after `with_warmup`.
+            If a smaller `batch_size` makes milestones meet; for a batch size below 1 or a share out of range; after
+            `with_warmup`.
         TypeError
             For a batch size that is not an integer.
         """
         self._check_change("adapted", batch_size, base_batch)
-        # Integers only: a float ratio could land just above a whole number, and be rounded up.
-        return self._moved(lambda epoch: -(-epoch * batch_size // base_batch))
+        if not 0 <= share <= 1:
+            raise ValueError(f"the share of the adaptation must be from 0 to 1, got {share}")
+        # Fractions only: a float factor could land just above a whole number, and be rounded up.
+        further = Fraction(share).limit_denominator() * (Fraction(batch_size, base_batch) - 1)
+        return self._moved(lambda epoch: math.ceil(epoch * (1 + further)))
 
     def shortened(self, epochs: int) -> "Regime":
         """Squeeze (or stretch) the regime into another number of epochs.
@@ -205,25 +216,27 @@ class Regime:
             return epochs
         return self.epochs
 
-    def with_warmup(self, epochs: int) -> "Regime":
+    def with_warmup(self, epochs: int, start: float = 0.0) -> "Regime":
         """Raise the rate linearly over the first epochs (Goyal et al. 2017).
 
-        With W = `epochs` * `updates_per_epoch`, the rate of update u < W is (u + 1) / W times the rate of its phase:
-        from lr / W at the first update to lr at the last of the warm-up. A milestone inside it keeps its effect.
+        With W = `epochs` * `updates_per_epoch`, the rate of update u < W is (u + 1) / W of the way from `start` to that
+        of its phase, which the last update of the warm-up has. A milestone inside it keeps its effect.
 
         Parameters
         ----------
         epochs : int
             Length of the warm-up, in epochs of the final regime: so this comes last, after `scaled`, `adapted` and
             `shortened`. 0 means none.
+        start : float, default 0
+            The rate that it rises from, at most the first rate. Goyal et al. start from the rate of the base batch.
 
         Raises
         ------
         ValueError
-            If it is longer than the regime; if there is a warm-up already.
+            If it is longer than the regime or starts above its rate; if there is a warm-up already.
         """
         self._check_change("given a warm-up")
-        return replace(self, warmup_epochs=epochs)
+        return replace(self, warmup_epochs=epochs, warmup_start=start)
 
     def total_updates(self, updates_per_epoch: int) -> int:
         """Return the number of updates of the whole regime."""
@@ -254,7 +267,7 @@ class Regime:
                 values |= phase.changes()
         warmup = self.warmup_epochs * updates_per_epoch
         if update < warmup:
-            values["lr"] *= (update + 1) / warmup
+            values["lr"] = self.warmup_start + (values["lr"] - self.warmup_start) * ((update + 1) / warmup)
         return Settings(**values)
 
     def scheduler(self, optimizer: "Optimizer", updates_per_epoch: int) -> "RegimeScheduler":

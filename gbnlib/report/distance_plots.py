@@ -20,10 +20,14 @@ _PANEL_MARKERS = {"before": "o", "after": "^"}
 def panels(curves: pd.DataFrame, which: str, axes: Sequence[Axes], *, xscale: str = "linear") -> None:
     """Distance against updates in the high-rate phase, before and after, on two axes; a line a batch size.
 
+    Without runs of the remedies the second one says so, and does not show the small batch again.
     The paper's points are crosses, for the first tensor where the network is the paper's own.
     """
     for ax, name in zip(axes, diffusion.PANELS, strict=True):
         part = diffusion.panel(curves, name) if len(curves) else curves
+        part = (
+            part if name == "before" or part.method.nunique() > 1 else part.iloc[:0]
+        )  # the small batch alone says (a)
         for batch_size, runs in part.groupby("batch_size") if len(part) else ():
             style = batch_style(batch_size) | {"markevery": max(1, runs["update"].nunique() // 12)}
             mean_curve(runs, "update", which, style, f"{batch_size}", ax)
@@ -100,8 +104,11 @@ def spread(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
         style = {"color": color, "linestyle": dashes, "marker": _PANEL_MARKERS[name]}
         mean_curve(part, "update", "spread", style, _PANEL_LABELS[name], ax)
     ax.set(ylabel="spread over batch sizes (%)", ylim=(0, None))
-    log_updates(ax)
-    ax.legend(fontsize="small") if len(found) else say_empty(ax)
+    if len(found):
+        log_updates(ax)
+        ax.legend(fontsize="small")
+    else:
+        say_empty(ax)
     return ax
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from gbnlib import paper
 from gbnlib.analysis.landscape import LABELS
-from gbnlib.report.plots import mean_line, say_unmeasured
+from gbnlib.report.plots import mean_line
 
 _MARKERS = {"f1": "o", "resnet8": "s", "resnet44": "D"}
 _PAPER = {"color": "0.35", "marker": "x", "linestyle": ""}
@@ -46,7 +46,7 @@ def spread(landscape: pd.DataFrame, network: str, *, ax: Axes | None = None) -> 
         slope = landscape.drop_duplicates("seed").slope.mean()
         ax.plot(ends, [slope * end for end in ends], "--", color="0.5", zorder=0, label="d ‖∇L(w₀)‖ / √n")
     else:
-        say_unmeasured(ax)
+        ax.plot([], [], " ", label="here: not measured yet")
     ax.set(xlabel="distance d = ‖w − w₀‖", ylabel="standard deviation of the loss")
     ax.set_ylim(bottom=0)
     _legend_once(ax)

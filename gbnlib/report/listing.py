@@ -96,15 +96,14 @@ def _not_run(scale: str, configs: Sequence[RunConfig]) -> list[str]:
 
 
 def summary_text(configs: Sequence[RunConfig], scale: str) -> str:
-    """Runs, finished ones, updates, multiply-adds and the estimated time of what is left, in one line."""
+    """Runs, finished ones, updates and the estimated time of what is left, in one line."""
     if not configs:
         return "not run at this scale"
     finished = sum(map(experiments.is_done, configs))
     left = experiments.remaining_seconds(configs, scale)
     estimate = f"about {_time_on(scale, left)} to go" if left else "nothing to train"
     updates = sum(map(experiments.updates, configs))
-    multiply_adds = f"{sum(map(experiments.training_multiply_adds, configs)):.1e}".replace("e+", "e")
-    return f"{len(configs)} runs, {finished} finished, {updates:,} updates, {multiply_adds} multiply-adds, {estimate}"
+    return f"{len(configs)} runs, {finished} finished, {updates:,} updates, {estimate}"
 
 
 def _time_on(scale: str, seconds: float) -> str:

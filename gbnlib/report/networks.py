@@ -2,9 +2,10 @@
 
 import pandas as pd
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from gbnlib import data, paper
-from gbnlib.nn import build_network, multiply_adds
+from gbnlib.nn import build_network
 
 
 def network_table() -> pd.DataFrame:
@@ -15,22 +16,24 @@ def network_table() -> pd.DataFrame:
     Columns network, data, parameters, forward and training (multiply-adds of an image, the latter with the backward
     pass), sources (each choice with its tag: P printed, C read in the authors' code, R not verified).
     """
-    return pd.DataFrame([_row(name) for name in paper.networks()])
+    return pd.DataFrame([network_row(name) for name in paper.networks()])
 
 
-def _row(name: str) -> dict[str, object]:
-    """One network, built without memory for its weights."""
+def network_row(name: str) -> dict[str, object]:
+    """One network, built without memory for its weights; PyTorch counts two operations for a multiply-add."""
     protocol = paper.protocol(name)
     card = data.card(protocol.dataset)
-    with torch.device("meta"):
-        network = build_network(name, card.classes, card.channels, card.image_size)
-    forward, training = multiply_adds(network, card.channels, card.image_size)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network = build_network(name, card.classes, card.channels, card.image_size).eval()
+        scores = network(torch.empty(1, card.channels, card.image_size, card.image_size))
+        forward = counter.get_total_flops() // 2
+        scores.sum().backward()
     sources = paper.network_sources(name).items()
     return {
         "network": protocol.label,
         "data": card.label,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "forward": forward,
-        "training": training,
+        "training": counter.get_total_flops() // 2,
         "sources": "; ".join(f"{choice.replace('_', ' ')} [{of['tag']}]: {of['source']}" for choice, of in sources),
     }

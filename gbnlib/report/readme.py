@@ -1,34 +1,69 @@
-"""The numbers in README.md: `python -m gbnlib.report.readme` writes them anew from the files they come from.
+"""The numbers and the picture of README.md and of docs/: `python -m gbnlib.report.readme` makes them anew.
 
-A block of README.md between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; a test compares.
+A block of these pages between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; a test compares.
 """
 
+import io
 import re
 from collections.abc import Callable
-from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
-from gbnlib import analysis, claims, experiments, files, measurements, paper
-from gbnlib.analysis import diffusion
-from gbnlib.report import benchmarks
-from gbnlib.report.items import get_item
+from gbnlib import analysis, claims, experiments, files, paper
+from gbnlib.report import answer, answer_figure, benchmarks, evidence
 from gbnlib.report.listing import duration
 from gbnlib.report.wording import cell
 
-README = files.REPOSITORY / "README.md"
-_MNIST_ITEMS = ("figure1", "figure2", "figure3", "table1", "appendix_a")
+DOCS = files.REPOSITORY / "docs"
+PAGES = (files.REPOSITORY / "README.md", DOCS / "evidence.md", DOCS / "speed.md")
+#: The picture of README.md for each of the themes of a page.
+PICTURES = {"light": DOCS / "answer.svg", "dark": DOCS / "answer-dark.svg"}
 _BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 
 def rendered(text: str) -> str:
-    """README's text with every generated block made anew."""
+    """A page's text with every generated block made anew."""
     return _BLOCK.sub(lambda match: f"{match[1]}{_BLOCKS[match[2]]()}\n{match[3]}", text)
 
 
 def measured() -> dict:
     """What `benchmarks/reproduce.py` measured last."""
     return files.read_json(files.reference_root() / "benchmarks" / "reproduce.json")
+
+
+def _answer() -> str:
+    """Whether the paper holds up, in a sentence, and the findings."""
+    verdicts, (declared, changed, ids) = evidence.verdicts(), evidence.ablation_runs()
+    effects = pd.concat([analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)])
+    tested = any(verdict.claim == "C8" and verdict.tested for verdict in verdicts)
+    today = [] if tested else answer.adapted_today(changed, ids)
+    found = [*answer.findings(verdicts), *today, *answer.why_it_failed(effects)]
+    said = "\n".join(f"- {line}" for line in found)
+    return f"{answer.sentence(verdicts, answer.table())}\n\n{said}"
+
+
+def _claims() -> str:
+    """A row a claim: the paper, the verdict of the shipped runs with the number that decides, and that of `quick`."""
+    shipped = {each.claim: each for each in evidence.verdicts()}
+    quick = {each.claim: each for each in _quick_verdicts()}
+    rows = [
+        {
+            "claim": f"{claim.id} {claim.title}",
+            "the paper": claim.published,
+            "full protocol": _decided(shipped.get(claim.id)),
+            "quick": _decided(quick.get(claim.id)),
+        }
+        for claim in paper.claims().values()
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def _decided(verdict: claims.Verdict | None) -> str:
+    """A verdict and the number that stands for it."""
+    if verdict is None or not verdict.tested:
+        return "not tested"
+    return verdict.verdict + (f", {answer.number(verdict.effect)}" if verdict.effect else "")
 
 
 def _scales() -> str:
@@ -60,30 +95,34 @@ def _row() -> str:
     facts = measured()
     columns = {"method": "method", "paper": "paper (MNIST)", "ours": "here", "low": "low", "high": "high", "n": "seeds"}
     table = pd.DataFrame(facts["table1"])[list(columns)].rename(columns=columns)
-    told = {name: {"statement": claim.statement, "tag": claim.tag} for name, claim in paper.claims().items()}
-    verdicts = [claims.Verdict(**told[each["claim"]], **each) for each in facts["verdicts"]]
     rounded = table.to_markdown(index=False, floatfmt=".2f")
-    return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *map(_told, verdicts)])
+    return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *map(_told, _quick_verdicts())])
+
+
+def _quick_verdicts() -> list[claims.Verdict]:
+    """The verdicts that `benchmarks/reproduce.py` saw."""
+    known = {name: {"statement": claim.statement, "tag": claim.tag} for name, claim in paper.claims().items()}
+    return [claims.Verdict(**known[each["claim"]], **each) for each in measured()["verdicts"]]
 
 
 def _mnist() -> str:
     """The F1 row at the paper's full protocol, what it took, and the verdicts on F1."""
-    configs = _mnist_configs("table1")
+    configs = evidence.configs("table1")
     runs = [run for config in configs if (run := experiments.find(config)) is not None]
     hours = sum(run.done["summary"]["seconds"] for run in runs) / 3600
     facts = [run.provenance() for run in runs]
     where = sorted({f"{each['threads']} thread of {each['cpu']} ({each['cpu_capability']})" for each in facts})
     made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
     command = "`gbn run table1 --scale desk` trains them."
-    finished = {item: sum(map(experiments.is_done, _mnist_configs(item))) for item in _MNIST_ITEMS}
-    tally = ", ".join(f"{item} {count} of {len(_mnist_configs(item))}" for item, count in finished.items())
+    finished = {item: sum(map(experiments.is_done, evidence.configs(item))) for item in evidence.ITEMS}
+    tally = ", ".join(f"{item} {count} of {len(evidence.configs(item))}" for item, count in finished.items())
     note = f"The verdicts rest on what is finished of the planned runs: {tally}."
-    return "\n".join([_mnist_table(), "", f"{made}; {command}", "", note, "", *map(_told, _mnist_verdicts())])
+    return "\n".join([_mnist_table(), "", f"{made}; {command}", "", note, "", *map(_told, evidence.verdicts())])
 
 
 def _mnist_table() -> str:
     """The F1 row: the paper's accuracies and ours, and the training errors."""
-    history, _ = experiments.load_runs(_mnist_configs("table1"))
+    history = evidence.history("table1")
     names = {"method": "method", "paper": "paper", "ours": "here", "low": "low", "high": "high"}
     names |= {"best": "at the best epoch", "n": "seeds"}
     rows = analysis.compare_with_paper(history)
@@ -94,16 +133,118 @@ def _mnist_table() -> str:
     return table.to_markdown(index=False, disable_numparse=True)
 
 
-def _ablation_runs() -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str, str], list[str]]]:
-    """The histories of F1's row and of its ablations, and the ids of the latter by what they are of."""
-    ids = {key: [config.id for config in runs] for key, runs in experiments.ablations("desk").items()}
-    frames = [experiments.load_runs(_mnist_configs(item))[0] for item in ("table1", "ablations")]
-    return *frames, ids
+def _defaults() -> str:
+    """F1 on MNIST by what is as in 2017 and what as today, and what that does to C6."""
+    declared, changed, ids = evidence.ablation_runs()
+    table = analysis.compare_defaults(declared, changed, ids, "f1").to_markdown(index=False, disable_numparse=True)
+    effects = pd.concat([analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)])
+    return f"{analysis.defaults_sentence(effects)}\n\n{table}"
+
+
+def _picture() -> str:
+    """The answer in one picture, in the page's theme."""
+    verdicts = evidence.verdicts()
+    light, dark = (path.relative_to(files.REPOSITORY) for path in PICTURES.values())
+    alt = f"{answer.title(verdicts)}. {answer.caption(answer.table())} {answer.sentence(verdicts, answer.table())}"
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'<img alt="{alt}" src="{light}"></picture>'
+    )
+
+
+def _claims() -> str:
+    """A row a claim: the paper, the verdict of the shipped runs with the number that decides, and that of `quick`."""
+    shipped = {each.claim: each for each in evidence.verdicts()}
+    quick = {each.claim: each for each in _quick_verdicts()}
+    rows = [
+        {
+            "claim": f"{claim.id} {claim.title}",
+            "the paper": claim.published,
+            "full protocol": _decided(shipped.get(claim.id)),
+            "quick": _decided(quick.get(claim.id)),
+        }
+        for claim in paper.claims().values()
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def _decided(verdict: claims.Verdict | None) -> str:
+    """A verdict and the number that stands for it."""
+    if verdict is None or not verdict.tested:
+        return "not tested"
+    return verdict.verdict + (f", {answer.number(verdict.effect)}" if verdict.effect else "")
+
+
+def _scales() -> str:
+    """A row a scale: what it runs, runs, training time by the plan, hardware."""
+    rows = []
+    for scale in paper.scales().values():
+        configs = experiments.plan_scale(scale.name)
+        slots = experiments.jobs_on(2, configs, scale.name)
+        seconds = sum(experiments.estimated_seconds(config, scale.name) for config in configs) / slots
+        row = {"scale": f"`{scale.name}`", "what it runs": scale.summary, "runs": len(configs)}
+        rows.append({**row, "training, estimated": duration(seconds), "hardware": scale.hardware})
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def _times() -> str:
+    """How long the commands took, and on what."""
+    facts = measured()
+    rows = [
+        ("`make reproduce`, the first time after set-up", duration(facts["first_seconds"])),
+        ("`make reproduce` again, nothing to train", duration(facts["again_seconds"])),
+    ]
+    table = pd.DataFrame(rows, columns=["command", "measured"]).to_markdown(index=False)
+    where = f"{facts['cores']} cores of {facts['cpu']} ({facts['cpu_capability']}), PyTorch {facts['torch']}"
+    return f"{table}\n\nMeasured on {where}, by `benchmarks/reproduce.py`."
+
+
+def _row() -> str:
+    """The F1 row as the quick scale found it, and its verdicts."""
+    facts = measured()
+    columns = {"method": "method", "paper": "paper (MNIST)", "ours": "here", "low": "low", "high": "high", "n": "seeds"}
+    table = pd.DataFrame(facts["table1"])[list(columns)].rename(columns=columns)
+    rounded = table.to_markdown(index=False, floatfmt=".2f")
+    return "\n".join([rounded, "", f"Data here: {facts['data']}.", "", *map(_told, _quick_verdicts())])
+
+
+def _quick_verdicts() -> list[claims.Verdict]:
+    """The verdicts that `benchmarks/reproduce.py` saw."""
+    known = {name: {"statement": claim.statement, "tag": claim.tag} for name, claim in paper.claims().items()}
+    return [claims.Verdict(**known[each["claim"]], **each) for each in measured()["verdicts"]]
+
+
+def _mnist() -> str:
+    """The F1 row at the paper's full protocol, what it took, and the verdicts on F1."""
+    configs = evidence.configs("table1")
+    runs = [run for config in configs if (run := experiments.find(config)) is not None]
+    hours = sum(run.done["summary"]["seconds"] for run in runs) / 3600
+    facts = [run.provenance() for run in runs]
+    where = sorted({f"{each['threads']} thread of {each['cpu']} ({each['cpu_capability']})" for each in facts})
+    made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
+    command = "`gbn run table1 --scale desk` trains them."
+    finished = {item: sum(map(experiments.is_done, evidence.configs(item))) for item in evidence.ITEMS}
+    tally = ", ".join(f"{item} {count} of {len(evidence.configs(item))}" for item, count in finished.items())
+    note = f"The verdicts rest on what is finished of the planned runs: {tally}."
+    return "\n".join([_mnist_table(), "", f"{made}; {command}", "", note, "", *map(_told, evidence.verdicts())])
+
+
+def _mnist_table() -> str:
+    """The F1 row: the paper's accuracies and ours, and the training errors."""
+    history = evidence.history("table1")
+    names = {"method": "method", "paper": "paper", "ours": "here", "low": "low", "high": "high"}
+    names |= {"best": "at the best epoch", "n": "seeds"}
+    rows = analysis.compare_with_paper(history)
+    label = next(row["label"] for row in paper.published("table1")["rows"] if row["network"] == "f1")
+    table = rows[rows.network == label].rename(columns=names)[list(names.values())].map(lambda value: cell(value, 2))
+    trained = {row["method"]: row["training error"] for row in analysis.compare_training(history).to_dict("records")}
+    table["training error"] = [trained.get(method, "–") for method in table.method]
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def _defaults() -> str:
     """F1 on MNIST by what is as in 2017 and what as today, and what that does to C6."""
-    declared, changed, ids = _ablation_runs()
+    declared, changed, ids = evidence.ablation_runs()
     table = analysis.compare_defaults(declared, changed, ids, "f1").to_markdown(index=False, disable_numparse=True)
     effects = [analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)]
     return f"{analysis.defaults_sentence(pd.concat(effects))}\n\n{table}"
@@ -111,8 +252,8 @@ def _defaults() -> str:
 
 def _ablations() -> str:
     """What changes of one choice of the protocol did to F1 on MNIST."""
-    configs = _mnist_configs("ablations")
-    effects = analysis.ablation_effects(*_ablation_runs())
+    configs = evidence.configs("ablations")
+    effects = analysis.ablation_effects(*evidence.ablation_runs())
     shown = (
         analysis.compare_ablations(effects)
         .map(lambda value: cell(value, 2))
@@ -122,33 +263,6 @@ def _ablations() -> str:
     command = "`gbn run ablations --scale desk` trains them."
     findings = "\n".join(f"- {line}" for line in analysis.ablation_findings(effects))
     return f"{findings}\n\n{shown}\n\n{finished} of {len(configs)} runs are finished; {command}"
-
-
-def _mnist_configs(item: str) -> list[experiments.RunConfig]:
-    """The runs of F1 on MNIST for one item."""
-    return [config for config in experiments.plan(item, "desk") if config.network == "f1"]
-
-
-def _mnist_verdicts() -> list[claims.Verdict]:
-    """What the finished runs and measurements of F1 on MNIST say of its claims, in their order."""
-    verdicts = []
-    for item in _MNIST_ITEMS:
-        history, distance = experiments.load_runs(_mnist_configs(item))
-        frame = diffusion.high_rate_curves(history, distance) if item == "figure2" else history
-        for claim in set(get_item(item).claims) & set(claims.RUN_CLAIMS):
-            verdicts.append(claims.judge(claim, frame, item=item, scale="desk", network="f1"))
-    made = {name: _measured(name) for name in ("landscape_f1", "trajectory_f1", "landscape_null")}
-    landscape, trajectory, null = made.values()
-    if len(landscape):
-        beside = {"trajectory": trajectory, "null": null}
-        verdicts.append(claims.judge("C5", landscape, item="figure4", scale="desk", beside=beside))
-    return [verdict for verdict in claims.completed(verdicts, "desk") if verdict.network]
-
-
-def _measured(name: str) -> pd.DataFrame:
-    """The frame of a measurement at desk; empty where it is not made."""
-    found = measurements.find(measurements.planned_id(paper.measurement(name, "desk")))
-    return pd.DataFrame() if found is None else found.frame()
 
 
 def _told(verdict: claims.Verdict) -> str:
@@ -165,6 +279,9 @@ def _benchmarks() -> str:
 
 
 _BLOCKS: dict[str, Callable[[], str]] = {
+    "picture": _picture,
+    "answer": _answer,
+    "claims": _claims,
     "scales": _scales,
     "times": _times,
     "row": _row,
@@ -175,9 +292,23 @@ _BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-def main(path: Path = README) -> None:
-    """Write README.md anew."""
-    files.write_text(path, rendered(path.read_text(encoding="utf-8")))
+def picture(theme: str) -> str:
+    """The text of README's picture for a theme, as SVG."""
+    found = evidence.verdicts()
+    figure = answer_figure.draw(answer.table(), answer.title(found), theme)
+    text = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "gbnlib"}):  # else ids are drawn at random
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return text.getvalue()
+
+
+def main() -> None:
+    """Write README.md, its picture and the pages of docs/ anew."""
+    for theme, path in PICTURES.items():
+        files.write_text(path, picture(theme))
+    for page in PAGES:
+        files.write_text(page, rendered(page.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

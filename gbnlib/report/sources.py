@@ -18,6 +18,7 @@ SHOWING = (
     "gbnlib.experiments.planning",
     "gbnlib.experiments.store",
     "gbnlib.measurements.store",
+    "gbnlib.store",
 )
 
 

@@ -4,6 +4,7 @@ from gbnlib.errors import Interrupted
 from gbnlib.training.checkpoint import load_checkpoint, misfit, save_checkpoint
 from gbnlib.training.devices import Execution
 from gbnlib.training.evaluation import evaluate
+from gbnlib.training.gradient_noise import NoiseScale, noise_scale
 from gbnlib.training.loop import Listener, Training, train
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe, log_spaced
 from gbnlib.training.processes import Processes
@@ -14,6 +15,7 @@ __all__ = [
     "Execution",
     "Interrupted",
     "Listener",
+    "NoiseScale",
     "Processes",
     "Shares",
     "SnapshotProbe",
@@ -22,6 +24,7 @@ __all__ = [
     "load_checkpoint",
     "log_spaced",
     "misfit",
+    "noise_scale",
     "save_checkpoint",
     "train",
 ]

@@ -116,3 +116,11 @@ def test_figure1_beside_the_papers_points() -> None:
     table = analysis.compare_figure1(RUNS).set_index("batch size")
     assert table.loc[128, "paper (ResNet44)"] == 7.2 and table.loc[32, "ours"] == 3.0
     assert math.isnan(table.loc[128, "ours"]) and table.loc[1024, "n"] == 3
+
+
+def test_errors_stand_at_the_updates_of_the_whole_training() -> None:
+    table = analysis.errors_by_updates(RUNS.assign(epoch=RUNS["update"] * 2)).set_index("method")
+    assert table.loc["SB", ["batch_size", "updates", "epochs", "error", "n"]].tolist() == [32, 3, 6, 3.0, 2]
+    assert table.error["LB"] == pytest.approx((90 + 12 + 13) / 3)  # a diverged run guesses among ten classes
+    assert table.high["SB"] - table.error["SB"] == pytest.approx(12.706 * 2**0.5 / 2**0.5, abs=0.01)  # t of 1 degree
+    assert analysis.errors_by_updates(pd.DataFrame()).empty

@@ -164,3 +164,28 @@ def test_the_summary_names_every_claim_once() -> None:
     assert "gap at equal epochs; F1 on MNIST digits (5,000, embedded))." in text.split("**Not")[0]
     assert "closes part of the gap at equal epochs; C1 on" in text.split("**Not reproduced**")[1]
     assert claims.summary(claims.read_verdicts("desk")) == "Nothing has been tested at this scale yet."
+
+
+@pytest.mark.parametrize(
+    ("claim", "errors", "least", "most", "published"),
+    [
+        ("C6", {"LB+LR": around(4.0)}, 0, None, 0.5),
+        ("C8", {"LB+LR+GBN+RA": around(2.3)}, -0.6, None, 0.26),
+        ("C10", {"LB+LR": around(4.0), "LB+noise": around(4.2)}, -1.5, 1.5, None),
+    ],
+)
+def test_an_effect_is_what_decides_in_the_range_of_the_claim(claim, errors, least, most, published) -> None:
+    """The gap is 3, a fifth of it 0.6 and a half 1.5; the paper has 98.27, 97.05, 97.55, 97.60 and 98.53."""
+    verdict = judged(claim, runs({**GAP, **errors}))
+    effect = verdict.effect
+    assert effect.unit == "points" and effect.low < effect.estimate < effect.high
+    assert (effect.least, effect.most, effect.paper) == pytest.approx((least, most, published), nan_ok=True)
+    inside = (least is None or effect.low > least) and (most is None or effect.high < most)
+    assert inside and verdict.verdict == REPRODUCED
+    assert f"{effect.estimate:+.2f} points".replace("-", "−") in verdict.evidence
+
+
+def test_an_effect_of_one_seed_has_no_interval_and_what_is_missing_has_none() -> None:
+    alone = judged("C6", runs({**GAP, "LB+LR": [4.0]})).effect
+    assert (alone.low, alone.high) == (None, None) and alone.estimate == pytest.approx(1.0)
+    assert judged("C6", runs(GAP)).effect is None

@@ -106,10 +106,25 @@ def test_seeds_are_a_count() -> None:
         experiments.plan("table11", "quick")
 
 
-def test_multiply_adds_are_those_of_forward_and_backward() -> None:
-    """F1 takes 3 × 1,455,104 − 401,408 = 3,963,904 multiply-adds a sample and step; 4,000 samples, 20 epochs."""
-    small = experiments.plan("table1", "quick", seeds=1)[0]
-    assert planning.training_multiply_adds(small) == 3_963_904 * 4_000 * 20
+@pytest.mark.parametrize(
+    ("network", "method", "images", "updates"),
+    [
+        ("f1", "LB", (60_000 + 10_000 / 3) * 50, 15 * 50),
+        ("f1", "LB+LR+GBN+RA", (60_000 * 32 + 10_000 / 3) * 50, 15 * 50 * 32),  # evaluated every 32 epochs, in bf16
+        ("resnet44", "SB", 6_400 * 60 + 10_000 / 3 * 20, 100 * 60),  # evaluated every three epochs
+    ],
+)
+def test_the_time_of_a_run_is_that_of_its_images_and_its_updates(network, method, images, updates) -> None:
+    row = paper.protocol(network, "desk")
+    config = planning.method_config(row, method, seed=0)
+    rate = row.images_per_second["bf16" if method in row.bf16 else "fp32"]
+    seconds = experiments.estimated_seconds(config, "desk")
+    assert seconds == pytest.approx(images / rate + updates * row.update_ms / 1e3)
+
+
+@pytest.mark.parametrize("scale", paper.scales())
+def test_every_run_of_a_scale_has_a_time(scale: str) -> None:
+    assert all(experiments.estimated_seconds(config, scale) > 0 for config in experiments.plan_scale(scale))
 
 
 def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> None:

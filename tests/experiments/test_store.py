@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from gbnlib import experiments, files
-from gbnlib.experiments import RunConfig, config, done, store
+from gbnlib.experiments import RunConfig, config, store
 from gbnlib.regimes import Phase
 from tests.limits import limited
 
@@ -108,7 +108,7 @@ def test_progress_tells_missing_stopped_running_and_finished(finished: experimen
     assert experiments.progress(other) == ("missing", 0.0)
     files.write_text(store.folder(other) / "history.csv", "update,epoch\n2,1\n")
     assert experiments.progress(other) == ("stopped", 0.5)
-    with store.lock(other):
+    with files.locked(store.RUNS.root(), other.id):
         assert experiments.progress(other) == ("running", 0.5)
 
 
@@ -134,7 +134,7 @@ configs = [RunConfig(**each) for each in json.load(sys.stdin)]
 first, written = int(sys.argv[1]), 0
 for config in configs[first:] + configs[:first]:
     store.write_config(config)
-    with store.lock(config):
+    with files.locked(store.RUNS.root(), config.id):
         if store.find(config) is None:
             for name in ("history.csv", "distance.csv"):
                 files.write_csv(store.folder(config) / name, ("update", "value"), [[1, config.seed]])
@@ -165,7 +165,7 @@ def test_sixteen_processes_that_write_at_once_leave_the_store_whole(tmp_path) ->
     for root in (tmp_path / "runs", tmp_path / "reference" / "runs"):
         assert {path.name for path in root.iterdir()} - {".locks"} == {config.id for config in CONFIGS}
         for path in root.glob("f1-*"):
-            assert done.read(path / "done.json", store.TEXT_FILES)[1] is None
+            assert store.RUNS.read(path, RunConfig(**files.read_json(path / "config.json")["config"]))[1] is None
             assert {file.name for file in path.iterdir()} == {*store.TEXT_FILES, "done.json"}
 
 
@@ -221,7 +221,7 @@ def test_no_damaged_file_of_a_run_blocks_anything(name: str, content: str, monke
     """Asking answers and changes nothing; taking sets aside and trains."""
     monkeypatch.setattr(files, "reference_root", lambda: tmp_path / "reference")
     path = store.folder(CONFIG) / name
-    files.make_folder(path.parent if name != "." else store.runs_root())
+    files.make_folder(path.parent if name != "." else store.RUNS.root())
     if name == "." and content == "folder":
         return
     STRANGE[content](path)
@@ -243,7 +243,7 @@ def test_asking_needs_no_right_to_write_and_leaves_no_file() -> None:
     before = sorted(files.results_root().rglob("*"))
     assert experiments.progress(CONFIG) == ("stopped", 0.5)
     assert sorted(files.results_root().rglob("*")) == before
-    with store.lock(CONFIG) as held:
+    with files.locked(store.RUNS.root(), CONFIG.id) as held:
         os.chmod(held.lock_file, 0o444)  # another user's
         assert experiments.progress(CONFIG) == ("running", 0.5)
 
@@ -276,11 +276,11 @@ def test_another_users_results_can_be_read_and_running_there_names_the_remedy(tm
 
 
 def test_a_lock_may_be_taken_by_who_may_write_in_its_folder() -> None:
-    place = files.make_folder(store.runs_root() / ".locks")
+    place = files.make_folder(store.RUNS.root() / ".locks")
     for mode in (0o755, 0o775):
         place.chmod(mode)
         other = CONFIG.model_copy(update={"seed": mode})
-        with store.lock(other) as held:
+        with files.locked(store.RUNS.root(), other.id) as held:
             assert os.stat(held.lock_file).st_mode & 0o777 == mode & 0o666
 
 

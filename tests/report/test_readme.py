@@ -1,19 +1,52 @@
-"""README's numbers are those of the files, and its code runs."""
+"""The numbers and the picture of README.md and docs/ are those of the files, and README's code runs."""
 
 import re
+
+import pytest
 
 from gbnlib import paper
 from gbnlib.report import readme
 
+README, EVIDENCE, _ = readme.PAGES
 
-def test_the_generated_blocks_are_up_to_date() -> None:
-    text = readme.README.read_text(encoding="utf-8")
-    assert text.count("<!-- begin ") == len(readme._BLOCKS)
+
+def test_every_block_stands_on_one_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in readme.PAGES)
+    assert sorted(re.findall(r"<!-- begin (\w+) -->", text)) == sorted(readme._BLOCKS)
+
+
+@pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.name)
+def test_the_generated_blocks_are_up_to_date(page) -> None:
+    text = page.read_text(encoding="utf-8")
     assert readme.rendered(text) == text, "run `python -m gbnlib.report.readme`"
 
 
+@pytest.mark.parametrize("theme", readme.PICTURES)
+def test_the_picture_is_up_to_date(theme: str) -> None:
+    """To a tenth of a point of the picture, and without ids made of all digits: the last ones are the processor's."""
+
+    def rounded(text: str) -> str:
+        text = re.sub(r"\b[a-z][0-9a-f]{10}\b", "id", text)
+        return re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}", text).replace("-0.0", "0.0")
+
+    drawn = readme.PICTURES[theme].read_text(encoding="utf-8")
+    assert rounded(readme.picture(theme)) == rounded(drawn), "run `python -m gbnlib.report.readme`"
+
+
+def test_it_is_short_and_begins_with_the_picture() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 130
+    assert next(number for number, line in enumerate(lines) if "<picture>" in line) < 20
+
+
+def test_the_links_lead_to_files() -> None:
+    for page in readme.PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
 def test_the_rows_have_every_method_and_their_claims() -> None:
-    text = readme.README.read_text(encoding="utf-8")
+    text = EVIDENCE.read_text(encoding="utf-8")
     for block in ("row", "mnist"):
         (inside,) = re.findall(rf"<!-- begin {block} -->(.*?)<!-- end {block} -->", text, re.DOTALL)
         assert re.findall(r"^\| (\S+) +\|", inside, re.MULTILINE) == ["method", *paper.METHODS]
@@ -21,7 +54,7 @@ def test_the_rows_have_every_method_and_their_claims() -> None:
 
 
 def test_the_example_runs_and_does_what_it_says() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", readme.README.read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(code.strip().splitlines()) <= 11
     names: dict = {}
     exec(code, names)

@@ -10,9 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from gbnlib import claims, experiments, files
-from gbnlib.analysis import diffusion
+from gbnlib.analysis import diffusion, positions
 from gbnlib.experiments import RunConfig, store
-from gbnlib.report import distance_plots, plots
+from gbnlib.report import distance_plots, plots, position_plots
 from gbnlib.report.items import get_item
 from gbnlib.report.notebook import Notebook
 from gbnlib.report.parameters import Parameters
@@ -164,6 +164,32 @@ def test_the_papers_curve_is_drawn_for_the_papers_network_alone() -> None:
             labels = [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else []
             assert any("paper" in label for label in labels) == (network == "resnet44")
         plt.close("all")
+
+
+def test_of_one_batch_size_there_is_no_spread_and_nothing_to_repeat() -> None:
+    for config in experiments.plan("figure2", "desk"):
+        if config.network == "f1" and config.method == "SB":
+            pretend(config)
+    history, distance = experiments.load_runs(experiments.plan("figure2", "desk"))
+    curves = diffusion.high_rate_curves(history, distance)
+    assert diffusion.spreads(curves, "weights").empty
+    ax, pair = distance_plots.spread(curves, "weights"), plt.subplots(1, 2)[1]
+    distance_plots.panels(curves, "weights", pair)
+    for empty in (ax, pair[1]):
+        assert not empty.lines and "no finished runs" in empty.texts[0].get_text()
+    assert pair[0].lines
+    plt.close("all")
+
+
+def test_the_view_around_the_drop_shows_all_that_is_in_it() -> None:
+    store_runs("figure3", ("f1",))
+    history, _ = experiments.load_runs(experiments.plan("figure3", "desk"))
+    runs = positions.with_positions(history)
+    ax = position_plots.zoom(runs)
+    shown = positions.one_regime(runs)
+    inside = shown[shown.position.between(*ax.get_xlim())].validation_error
+    assert len(inside) and ax.get_ylim()[0] < inside.min() and inside.max() < ax.get_ylim()[1]
+    plt.close("all")
 
 
 def test_each_network_gets_its_own_runs() -> None:

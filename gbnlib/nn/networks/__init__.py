@@ -1,14 +1,12 @@
-"""The networks of the paper, by name, and what a sample costs in each of them.
+"""The networks of the paper, by name.
 
 To add one: write it in a file of its own, with a builder that takes ``(num_classes, in_channels, image_size)`` and
 uses plain ``nn.BatchNorm*``, and name it in `NETWORKS`.
 """
 
-import copy
 from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gbnlib.errors import check_integer, unknown
 from gbnlib.nn.convert import convert_ghost_batchnorm
@@ -79,38 +77,3 @@ def build_network(
     if initialisation == "2017" and name in LEFT_TO_DEFAULTS:
         initialise_as_in_2017(network)
     return convert_ghost_batchnorm(network, ghost_size) if check_integer("ghost_size", ghost_size, 0) else network
-
-
-def multiply_adds(network: nn.Module, in_channels: int, image_size: int) -> tuple[int, int]:
-    """Count the multiply-adds of convolutions and linear layers, per sample.
-
-    A layer costs its forward count once forward, once for the gradient of its weight and once for the gradient of
-    its input, where these are needed: the first layer needs no gradient of its input, a frozen one none of its
-    weight. Biases, normalization and activations are left out, and so are layers that are not modules. Nothing is
-    computed: a copy of the network runs on the meta device.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Takes images of shape (1, `in_channels`, `image_size`, `image_size`).
-    in_channels, image_size : int
-        Channels, and side of the square images in pixels.
-
-    Returns
-    -------
-    forward, training : int
-        Multiply-adds of a forward pass, and of forward and backward pass together. One multiply-add is two FLOP.
-    """
-    counts = []
-
-    def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        forward = output.numel() * layer.weight[0].numel()  # weight[0]: what makes one output value
-        counts.append((forward, forward * (1 + layer.weight.requires_grad + inputs[0].requires_grad)))
-
-    network = copy.deepcopy(network).to("meta", torch.float32).eval()
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            layer.register_forward_hook(count)
-    with torch.enable_grad():
-        network(torch.empty(1, in_channels, image_size, image_size, device="meta"))
-    return sum(forward for forward, _ in counts), sum(training for _, training in counts)

@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 
 from gbnlib import claims
-from gbnlib.analysis import places
+from gbnlib.analysis import positions
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 from tests.claims.rows import ROW
 
 
 def run(name: str, method: str, batch_size: int, seed: int, errors: list[float], high_rate: int = 2) -> list[dict]:
-    """A run with a look at each place 1, 2 …; its rate drops after the place `high_rate`. The small batch is 32."""
+    """Looks at the positions 1, 2 …; the rate drops after the position `high_rate`. The small batch is 32."""
     keys = {"run": f"{name}-{seed}", "network": "f1", "dataset": "digits", "method": method}
     keys |= {"batch_size": batch_size, "seed": seed, "status": "finished"}
     looks = enumerate(errors, start=1)
@@ -22,7 +22,7 @@ def run(name: str, method: str, batch_size: int, seed: int, errors: list[float],
 
 
 def history(*groups: tuple) -> pd.DataFrame:
-    """Three seeds of each (name, method, batch size, errors, high-rate places), 0.1 points apart."""
+    """Three seeds of each (name, method, batch size, errors, high-rate positions), 0.1 points apart."""
     rows = []
     for name, method, batch_size, errors, *rest in groups:
         for seed in range(3):
@@ -40,21 +40,23 @@ LONGER = ("longer", "SB", 32, [9, 8, 8, 8, 3, 2], 4)
 ADAPTED = "LB+LR+GBN+RA"
 
 
-def test_drops_of_all_batches_are_at_one_place() -> None:
-    found = places.with_places(history(SMALL, ("large", ADAPTED, 1024, [9, 7, 4, 3]), LONGER))
-    assert set(found[found.run == "large-0"].place) == {1, 2, 3, 4}
+def test_drops_of_all_batches_are_at_one_position() -> None:
+    found = positions.with_positions(history(SMALL, ("large", ADAPTED, 1024, [9, 7, 4, 3]), LONGER))
+    assert set(found[found.run == "large-0"].position) == {1, 2, 3, 4}
     assert found.groupby("run").high_rate.first().to_dict() == {
-        f"{name}-{seed}": place for name, place in (("small", 2), ("large", 2), ("longer", 4)) for seed in range(3)
+        f"{name}-{seed}": position
+        for name, position in (("small", 2), ("large", 2), ("longer", 4))
+        for seed in range(3)
     }
-    assert set(places.one_regime(found).run.str[:-2]) == {"small", "large"}
+    assert set(positions.one_regime(found).run.str[:-2]) == {"small", "large"}
 
 
 def test_errors_are_those_of_their_moments() -> None:
     """After the drop the small batch has 4 and 3, and seed s adds s tenths."""
-    small = places.with_places(history(SMALL))
-    assert places.error_after_drop(small) == pytest.approx([3.5, 3.6, 3.7])
-    assert places.error_at(small, 2) == pytest.approx([8, 8.1, 8.2]) and places.error_at(small)[0] == 3
-    table = places.compare_places(places.with_places(history(SMALL, ("large", ADAPTED, 64, [9, 7, 4, 3]))))
+    small = positions.with_positions(history(SMALL))
+    assert positions.error_after_drop(small) == pytest.approx([3.5, 3.6, 3.7])
+    assert positions.error_at(small, 2) == pytest.approx([8, 8.1, 8.2]) and positions.error_at(small)[0] == 3
+    table = positions.compare_positions(positions.with_positions(history(SMALL, ("large", ADAPTED, 64, [9, 7, 4, 3]))))
     assert table["before the drop"].str[:4].tolist() == ["8.10", "7.10"]
 
 
@@ -92,7 +94,7 @@ def test_c11_is_the_final_error_once_the_plateau_is_reached(longer: list[float],
 
 
 def test_a_plateau_that_is_not_shown_decides_nothing() -> None:
-    """The fall after place 2 is 0, 1 and −1 points by seed: its interval reaches beyond the margin on both sides."""
+    """The fall after position 2 is 0, 1 and −1 points by seed: its interval reaches beyond the margin on both sides."""
     runs = history(SMALL, LONGER)
     last = (runs.run.str.startswith("longer")) & (runs["update"] == 4)
     runs.loc[last, "validation_error"] -= runs.seed[last].map({0: 0.0, 1: 1.0, 2: -1.0})
@@ -103,18 +105,18 @@ def test_a_plateau_that_is_not_shown_decides_nothing() -> None:
 def test_the_late_fall_is_within_the_longer_runs() -> None:
     """Places 3 and 4 of 4 against 7 and 8 of 8: 6 + 4 over two minus 3 + 2 over two, whatever the shorter runs did."""
     longer = history(("longer", "SB", 32, [9, 8, 6, 4, 5, 4, 3, 2, 1], 8), ("short", "SB", 32, [9, 9, 9, 9, 1], 4))
-    fall = places.late_fall(places.with_places(longer), 4, 8)
+    fall = positions.late_fall(positions.with_positions(longer), 4, 8)
     assert (fall.estimate, fall.low, fall.high) == pytest.approx((2.5, 2.5, 2.5))
 
 
 def test_each_network_has_its_own_places_and_its_own_verdicts() -> None:
-    """A second network, whose small batch is 128, leaves places and verdicts of the first as they are."""
+    """A second network, whose small batch is 128, leaves positions and verdicts of the first as they are."""
     first = history(SMALL, ("large", ADAPTED, 1024, [9, 8, 4, 3]), LONGER)
     second = history(("SMALL", "SB", 32, [9, 8, 7, 6]), ("LARGE", ADAPTED, 256, [9, 8, 9, 9]), ("L", *LONGER[1:]))
     second = second.assign(network="resnet44", batch_size=4 * second.batch_size)
     both = pd.concat([second, first], ignore_index=True)
     for network, alone in (("f1", first), ("resnet44", second)):
-        assert places.with_places(both).query("network == @network").place.tolist() == alone["update"].tolist()
+        assert positions.with_positions(both).query("network == @network").position.tolist() == alone["update"].tolist()
         for claim in ("C9", "C11"):
             found, expected = (
                 claims.judge(claim, runs, item="figure3", scale="paper", network=network, row=ROW)
@@ -127,15 +129,15 @@ def test_each_network_has_its_own_places_and_its_own_verdicts() -> None:
 
 def test_a_network_without_its_small_batch_has_no_places() -> None:
     large = history(("large", ADAPTED, 1024, [9, 8, 4, 3])).assign(network="resnet44")
-    found = places.with_places(pd.concat([history(SMALL), large], ignore_index=True))
-    assert set(found.network) == {"f1"} and set(found.place) == {1, 2, 3, 4}
+    found = positions.with_positions(pd.concat([history(SMALL), large], ignore_index=True))
+    assert set(found.network) == {"f1"} and set(found.position) == {1, 2, 3, 4}
 
 
 def test_without_runs_nothing_is_tested() -> None:
     assert judged("C9", history(SMALL)) == judged("C11", history(SMALL)) == NOT_TESTED
-    assert places.with_places(pd.DataFrame(columns=["method"])).empty
-    assert places.compare_patience(places.with_places(pd.DataFrame())).empty
+    assert positions.with_positions(pd.DataFrame(columns=["method"])).empty
+    assert positions.compare_lengths(positions.with_positions(pd.DataFrame())).empty
 
 
 def test_the_papers_errors_are_ranges_as_read_off() -> None:
-    assert places.published_places().after.tolist() == ["7.6–7.8", "7.6", "7.0"]
+    assert positions.published_positions().after.tolist() == ["7.6–7.8", "7.6", "7.0"]

@@ -1,40 +1,40 @@
-"""Plots of Figure 3: validation error by updates and by place in the regime; the length of the high-rate phase."""
+"""Plots of Figure 3: validation error by updates and by position in the regime; the length of the high-rate phase."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from gbnlib.analysis import places
+from gbnlib.analysis import positions
 from gbnlib.report.plots import batch_style, error_axis, mean_bar, mean_curve, run_marks, say_empty
 
 _MARKERS = ("o", "s", "^", "D")
 
 
 def errors(runs: pd.DataFrame, x: str, *, ax: Axes | None = None) -> Axes:
-    """Validation error against "update" or "place", small batch and adapted ones; dotted lines mark the first drop."""
+    """Validation error against "update" or "position", small batch and adapted ones; dotted lines mark first drops."""
     ax = ax or plt.subplots()[1]
-    shown = places.one_regime(runs)
+    shown = positions.one_regime(runs)
     for (batch_size, method), part in shown.groupby(["batch_size", "method"]):
         label = f"{batch_size}" if method == "SB" else f"{batch_size}, adapted"
         style = batch_style(batch_size) | {"markevery": max(1, part[x].nunique() // 15)}
         mean_curve(part, x, "validation_error", style, label, ax)
-        ax.axvline(part[x][part.place == part.high_rate].max(), color=style["color"], linestyle=":", linewidth=1)
+        ax.axvline(part[x][part.position == part.high_rate].max(), color=style["color"], linestyle=":", linewidth=1)
     ax.set(xlabel=_AXIS[x], ylabel="validation error (%)")
     ax.legend(title="batch size") if len(shown) else say_empty(ax)
     return ax
 
 
 def zoom(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Validation error against the place, from just before the first drop to some way after it."""
-    ax = errors(runs, "place", ax=ax)
-    shown = places.one_regime(runs)
+    """Validation error against the position, from just before the first drop to some way after it."""
+    ax = errors(runs, "position", ax=ax)
+    shown = positions.one_regime(runs)
     if len(shown):
-        drop, end = shown.high_rate.iloc[0], shown.place.max()
+        drop, end = shown.high_rate.iloc[0], shown.position.max()
         reach = max(2.0, 0.06 * end)
         ax.set_xlim(drop - reach / 2, min(drop + 1.05 * reach, 1.01 * end))
-        inside = shown[(shown.place >= drop) & (shown.place <= drop + reach)].validation_error
-        ax.set_ylim(0.9 * inside[shown.place > drop].min(), 1.03 * inside.max())
+        inside = shown[shown.position.between(*ax.get_xlim())].validation_error
+        ax.set_ylim(0.9 * inside.min(), 1.05 * inside.max())
     return ax
 
 
@@ -42,10 +42,10 @@ def stay(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Validation error of the small batch against epochs, a line a length of the high-rate phase."""
     ax = ax or plt.subplots()[1]
     small = runs[runs.method == "SB"]
-    for position, (length, part) in enumerate(small.groupby("high_rate")):
-        style = _length_style(position) | {"markevery": max(1, part.place.nunique() // 12)}
-        mean_curve(part, "place", "validation_error", style, f"{length:.0f}", ax)
-    ax.set(xlabel=_AXIS["place"], ylabel="validation error (%)")
+    for index, (length, part) in enumerate(small.groupby("high_rate")):
+        style = _length_style(index) | {"markevery": max(1, part.position.nunique() // 12)}
+        mean_curve(part, "position", "validation_error", style, f"{length:.0f}", ax)
+    ax.set(xlabel=_AXIS["position"], ylabel="validation error (%)")
     error_axis(ax)
     ax.legend(title="epochs at the high rate") if len(small) else say_empty(ax)
     return ax
@@ -54,9 +54,9 @@ def stay(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Final error of the small batch against the length of its high-rate phase: every run, means with t intervals."""
     ax = ax or plt.subplots()[1]
-    table = places.patience(runs)
-    for position, (length, part) in enumerate(table.groupby("high_rate")):
-        style = _length_style(position) | {"linestyle": ""}
+    table = positions.high_rate_lengths(runs)
+    for index, (length, part) in enumerate(table.groupby("high_rate")):
+        style = _length_style(index) | {"linestyle": ""}
         ax.plot(part.high_rate, part.final, **style, **run_marks(len(part)))
         mean_bar(length, part.final, style, ax)
     lengths = sorted(table.high_rate.unique())
@@ -68,13 +68,13 @@ def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _length_style(position: int) -> dict:
+def _length_style(index: int) -> dict:
     """Colour, marker and line of a length, from light to dark."""
     return {
-        "color": sns.color_palette("viridis_r", len(_MARKERS) + 1)[1:][position % len(_MARKERS)],
-        "marker": _MARKERS[position % len(_MARKERS)],
-        "linestyle": ("-", "--", "-.", ":")[position % len(_MARKERS)],
+        "color": sns.color_palette("viridis_r", len(_MARKERS) + 1)[1:][index % len(_MARKERS)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "linestyle": ("-", "--", "-.", ":")[index % len(_MARKERS)],
     }
 
 
-_AXIS = {"update": "updates", "place": "place in the regime (epochs of the small batch)"}
+_AXIS = {"update": "updates", "position": "position in the regime (epochs of the small batch)"}

@@ -1,0 +1,52 @@
+"""What the evidence of a decision says beside the interval that decides."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gbnlib import data, paper
+from gbnlib.analysis import stats
+from gbnlib.analysis.outcomes import accuracies
+from gbnlib.analysis.stats import Interval
+from gbnlib.claims.decision import INCONCLUSIVE
+
+
+def told_gap(gap: Interval) -> str:
+    """The gap in words, and what follows where there is none."""
+    shown = "" if gap.above(0) else ", not shown to be above zero, which the criterion asks for first"
+    return f"gap SB − LB: {gap.text('points', sign=True)}{shown}"
+
+
+def detectable(verdict: str, first: Sequence[float], second: Sequence[float], unit: str = " points") -> str:
+    """The words on the smallest difference that as many seeds could have shown, where nothing was decided."""
+    size = stats.smallest_detectable_difference(first, second, paper.confidence())
+    if verdict != INCONCLUSIVE or math.isnan(size):
+        return ""
+    return f"; smallest detectable difference: {size:.2f}{unit}"
+
+
+def too_small(history: pd.DataFrame, better: str, worse: str) -> str:
+    """The words on a published difference that as many seeds as here cannot tell from zero."""
+    true = published_gain(history, better, worse)
+    found = [accuracies(history, method) for method in (better, worse)]
+    if true is None or min(map(len, found)) < 2:
+        return ""
+    needed = stats.seeds_needed(*found, true, paper.confidence()) if true > 0 else 0
+    if needed <= 4 * len(found[0]):
+        return ""
+    return f"; not testable on this row: the paper's {true:+.2f} points would take about {needed} seeds a method"
+
+
+def published_gain(history: pd.DataFrame, better: str, worse: str) -> float | None:
+    """What the paper's Table 1 has for one method over another, in points; None for a network that is not in it."""
+    rows = [row for row in paper.published("table1")["rows"] if row["network"] == history.network.iloc[0]]
+    published = dict(zip(paper.METHODS, rows[0]["accuracy"], strict=True)) if rows else {}
+    return published[better] - published[worse] if rows else None
+
+
+def test_images(history: pd.DataFrame) -> str:
+    """The standard error that the choice of test images alone gives an accuracy of the small batch, in words."""
+    share, images = np.mean(accuracies(history, "SB")) / 100, data.card(history.dataset.iloc[0]).validation
+    return f"standard error of {images:,} test images: {100 * math.sqrt(share * (1 - share) / images):.2f} points"

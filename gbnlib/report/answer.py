@@ -1,0 +1,118 @@
+"""The answer of the shipped runs in words: one sentence, its cost, and the findings, all computed."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from gbnlib import analysis, claims, paper
+from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
+from gbnlib.report import evidence
+
+#: What the verdict on C8 makes of the title of the answer's figure.
+_TITLES = {
+    REPRODUCED: "Given as many updates as the small batch, the large one catches up",
+    PARTLY: "Given as many updates as the small batch, the large one catches up in part",
+    NOT: "Even with as many updates as the small batch, the large one stays behind",
+    INCONCLUSIVE: "With as many updates as the small batch: not decided yet",
+    NOT_TESTED: "At equal epochs a larger batch makes fewer updates, and errs more",
+}
+
+
+def table() -> pd.DataFrame:
+    """`analysis.errors_by_updates` of the shipped runs of Table 1 and Figure 1."""
+    runs = pd.concat([evidence.history(item) for item in ("table1", "figure1")])
+    return analysis.errors_by_updates(runs.drop_duplicates(["run", "update"]))
+
+
+def title(verdicts: Sequence[claims.Verdict]) -> str:
+    """The finding in one line: what C8 says; where it is not tested, what C1 does."""
+    found = {verdict.claim: verdict.verdict for verdict in verdicts}
+    first = found.get("C8", NOT_TESTED)
+    if first == NOT_TESTED and found.get("C1") not in (REPRODUCED, PARTLY):
+        return "Validation error by the number of weight updates"
+    return _TITLES[first]
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What the figure of `analysis.errors_by_updates` shows, and what the adapted run costs."""
+    seeds = sorted({int(n) for n in table.n})
+    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return (
+        "Final validation error of F1 on MNIST, the paper's full protocol, by the number of weight updates. "
+        f"Means of {number} seed{'s' * (seeds[-1] > 1)}, 95 % t intervals. {cost(table)}"
+    )
+
+
+def cost(table: pd.DataFrame) -> str:
+    """What as many updates cost: the passes over the data of the adapted run against those of the large batch."""
+    epochs = paper.paper_epochs("f1")
+    row = paper.protocol("f1")
+    adapted = table[table.method == "LB+LR+GBN+RA"].epochs
+    longer = int(adapted.iloc[0]) if len(adapted) else epochs * row.large_batch // row.small_batch
+    return f"As many updates as the small batch take {longer:,} epochs in place of {epochs}."
+
+
+def sentence(verdicts: Sequence[claims.Verdict], table: pd.DataFrame) -> str:
+    """Does it hold up? In one sentence with numbers, after it what the remedy costs."""
+    found = {verdict.claim: verdict for verdict in verdicts}
+    parts = [
+        f"{words} {_told(found[claim])}"
+        for claim, words in _PARTS.items()
+        if claim in found and found[claim].effect is not None
+    ]
+    missing = "" if found.get("C8") and found["C8"].tested else " The adapted run, C8, is not finished yet."
+    return f"F1 on MNIST: {'; '.join(parts)}.{missing} {cost(table)}" if parts else "Nothing is finished yet."
+
+
+_PARTS = {
+    "C1": "the large batch errs more than the small one by",
+    "C6": "of that the √ rate makes up",
+    "C7": "ghost batch normalization adds",
+    "C8": "and with as many updates the large batch lies over the small one by",
+}
+
+
+def _told(verdict: claims.Verdict) -> str:
+    """The effect of a verdict on accuracy with its interval, in points."""
+    return number(verdict.effect, sign=verdict.claim != "C1")
+
+
+def number(effect: claims.Effect, *, sign: bool = True) -> str:
+    """An effect with its unit and its interval, as text."""
+    form = f"{'+' if sign else ''}.2f" if abs(effect.estimate) >= 0.005 else ".2g"
+    ends = "" if effect.low is None else f" [{effect.low:{form}}, {effect.high:{form}}]"
+    return f"{effect.estimate:{form}} {effect.unit}".rstrip().replace("-", "−") + ends.replace("-", "−")
+
+
+def findings(verdicts: Sequence[claims.Verdict]) -> list[str]:
+    """The tested claims that are findings, a line of Markdown each."""
+    facts = paper.claims()
+    return [
+        f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}. {_evidence(each.effect)}, n = {each.n}."
+        for each in verdicts
+        if each.tested and each.effect is not None and facts[each.claim].group == "finding"
+    ]
+
+
+def _evidence(effect: claims.Effect) -> str:
+    """An effect in words, and the paper's number if it has one."""
+    beside = "" if effect.paper is None else f" (the paper: {effect.paper:+.2f})".replace("-", "−")
+    return f"{effect.what[:1].upper()}{effect.what[1:]}: {number(effect)}{beside}"
+
+
+def why_it_failed(effects: pd.DataFrame) -> list[str]:
+    """What the defaults of 2017 do to the √ rate, a line of Markdown; none where runs are missing."""
+    told = analysis.defaults_sentence(effects)
+    return [f"**Why a first reproduction failed C6**: forgotten defaults of 2017. {told}"] if told else []
+
+
+def adapted_today(changed: pd.DataFrame, runs: analysis.Runs) -> list[str]:
+    """What as many updates do in the protocol as one would write it today, a line of Markdown; none without runs."""
+    found = [
+        analysis.accuracies(changed[changed.run.isin(runs.get(("f1", "today", method), ()))], method)
+        for method in ("LB+LR+GBN+RA", "SB")
+    ]
+    if not all(found):
+        return []
+    more = analysis.difference(*found, paper.confidence()).text("points", sign=True)
+    return [f"**As many updates, the protocol as one would write it today**: LB+LR+GBN+RA − SB: {more}."]

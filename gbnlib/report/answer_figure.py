@@ -1,0 +1,165 @@
+"""The answer in one picture: final error against the number of updates. `python -m gbnlib.report.readme` writes it."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gbnlib import paper
+
+#: Colours of text, lines and marks on a light and on a dark page.
+THEMES: Mapping[str, Mapping[str, str]] = {
+    "light": {
+        "text": "#1f2630",
+        "faint": "#5b6470",
+        "grid": "#e6e8eb",
+        "band": "#dcecea",
+        "batches": "#4a5260",
+        "LB+LR": "#b34700",
+        "LB+LR+GBN": "#8a1c0b",
+        "LB+LR+GBN+RA": "#3d3273",
+    },
+    "dark": {
+        "text": "#e6eaf0",
+        "faint": "#a6b0bc",
+        "grid": "#2c333d",
+        "band": "#1d3a38",
+        "batches": "#b9c1cc",
+        "LB+LR": "#ffa657",
+        "LB+LR+GBN": "#ff8a73",
+        "LB+LR+GBN+RA": "#b4a7f5",
+    },
+}
+_REMEDIES = {
+    "LB+LR": "+ √ rate",
+    "LB+LR+GBN": "+ √ rate, ghosts",
+    "LB+LR+GBN+RA": "+ as many updates",
+}
+#: Methods at one number of updates stand side by side, by these factors.
+_ASIDE = {"LB+LR": 0.89, "LB+LR+GBN": 0.8}
+
+
+def draw(table: pd.DataFrame, title: str, theme: str = "light") -> Figure:
+    """Draw `analysis.errors_by_updates` of F1 on MNIST, with the paper's numbers as crosses.
+
+    Batches at one rate are a line, what is done for the large one are diamonds; a mean of fewer seeds than a verdict
+    takes is open and has no interval. The band is the small batch's interval.
+    """
+    colors = THEMES[theme]
+    with plt.rc_context(_style(colors)):
+        figure, ax = plt.subplots(figsize=(9.6, 4.7), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+        _small_band(table[table.method == "SB"], ax, colors)
+        batches = table[table.method.isin(["SB", "LB"])].sort_values("updates")
+        ax.plot(batches.updates, batches.error, color=colors["batches"], linewidth=1.6, alpha=0.7)
+        for row in batches.itertuples():
+            _mark(row, row.updates, "o", colors["batches"], ax)
+        _published(table, ax, colors)
+        for row in table[table.method.isin(_REMEDIES)].itertuples():
+            _mark(row, row.updates * _ASIDE.get(row.method, 1.0), "D", colors[row.method], ax)
+        _label_batches(batches, ax, colors)
+        _label_remedies(table, ax, colors)
+        _axes(ax, colors)
+    return figure
+
+
+def _style(colors: Mapping[str, str]) -> dict:
+    """Text and lines in the colours of a theme, on nothing."""
+    return {
+        "font.size": 11.5,
+        "text.color": colors["text"],
+        "axes.titlecolor": colors["text"],
+        "axes.labelcolor": colors["faint"],
+        "xtick.color": colors["faint"],
+        "ytick.color": colors["faint"],
+        "axes.edgecolor": colors["faint"],
+        "axes.spines.left": False,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+    }
+
+
+def _small_band(small: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None:
+    """The small batch's interval over the whole width."""
+    if len(small) and not pd.isna(small.low.iloc[0]):
+        ax.axhspan(small.low.iloc[0], small.high.iloc[0], color=colors["band"], linewidth=0, zorder=0)
+
+
+def _mark(row: tuple, x: float, marker: str, color: str, ax: Axes) -> None:
+    """A mean with its interval; open and without one where it rests on too few seeds."""
+    few = row.n < paper.minimum_seeds()
+    if not few:
+        ax.plot([x, x], [row.low, row.high], color=color, linewidth=2, zorder=3)
+    fill = "none" if few else "full"
+    ax.plot(x, row.error, marker, color=color, fillstyle=fill, markeredgewidth=2, markersize=7, zorder=4)
+
+
+def _published(table: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None:
+    """The paper's errors as crosses, where the methods stand or, without runs, would stand."""
+    row = next(row for row in paper.published("table1")["rows"] if row["network"] == "f1")
+    found = table.groupby("method").updates.min()
+    at = {"LB+LR+GBN+RA": found.get("SB")} | found.to_dict()
+    cross = {"marker": "x", "color": colors["faint"], "markersize": 8, "markeredgewidth": 1.6, "linestyle": ""}
+    for method, accuracy in zip(paper.METHODS, row["accuracy"], strict=True):
+        if at.get(method):
+            ax.plot(at[method] * _ASIDE.get(method, 1.0), 100 - accuracy, zorder=2, **cross)
+    if "LB+LR+GBN+RA" not in found and "SB" in found:
+        words = f"{_REMEDIES['LB+LR+GBN+RA']}: not run here yet"
+        ax.text(0.93 * at["SB"], 100 - row["accuracy"][-1], words, color=colors["faint"], ha="right", va="center")
+    ax.plot([], [], label="the paper's Table 1", **cross)
+    ax.legend(loc="upper right", frameon=False)
+
+
+def _label_batches(batches: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None:
+    """The batch size over each mark of the line."""
+    for row in batches.itertuples():
+        top = row.error if pd.isna(row.high) else row.high
+        words = f"batch {row.batch_size:,}" if row.method == "SB" or row.batch_size == batches.batch_size.max() else ""
+        ax.annotate(
+            words or f"{row.batch_size:,}",
+            (row.updates, top),
+            (0, 7),
+            textcoords="offset points",
+            ha="center",
+            color=colors["batches"],
+        )
+
+
+def _label_remedies(table: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None:
+    """The names of the remedies beside their marks, those at one number of updates kept apart."""
+    rows = [row for row in table.itertuples() if row.method in _REMEDIES]
+    sides = [row for row in rows if row.method in _ASIDE]
+    heights = _apart([row.error for row in sides], 0.11 * (table.error.max() - table.error.min() + 0.5))
+    placed = dict(zip([row.method for row in sides], heights, strict=True))
+    for row in rows:
+        words = _REMEDIES[row.method] + (f" ({row.n} seed{'s' * (row.n > 1)})" if row.n < paper.minimum_seeds() else "")
+        x, y = row.updates * (0.73 if row.method in _ASIDE else 0.93), placed.get(row.method, row.error)
+        ax.text(x, y, words, color=colors[row.method], fontweight="bold", ha="right", va="center")
+
+
+def _apart(heights: Sequence[float], least: float) -> list[float]:
+    """Heights in their order, moved apart from their middle until neighbours are `least` apart."""
+    if len(heights) < 2 or abs(heights[0] - heights[1]) >= least:
+        return list(heights)
+    middle, up = sum(heights) / 2, heights[0] >= heights[1]
+    return [middle + (least / 2 if up else -least / 2), middle - (least / 2 if up else -least / 2)]
+
+
+def _axes(ax: Axes, colors: Mapping[str, str]) -> None:
+    """A logarithmic axis of updates in full numbers, errors in per cent, lines behind all."""
+    ax.set_xscale("log")
+    ax.set(xlim=(190, 62000), xlabel="weight updates in the whole training (log scale)")
+    ax.set_xticks([1000, 3000, 10000, 30000], ["1,000", "3,000", "10,000", "30,000"])
+    ax.xaxis.set_minor_locator(plt.NullLocator())
+    ax.yaxis.set_major_formatter("{x:g} %")
+    ax.yaxis.set_major_locator(plt.MultipleLocator(0.5))
+    ax.set_ylabel("validation error")
+    ax.grid(axis="y", color=colors["grid"])
+    ax.grid(False, axis="x")
+    ax.tick_params(length=0)
+    ax.set_axisbelow(True)

@@ -1,0 +1,60 @@
+"""What the repository comes with: the runs of F1 on MNIST by the full protocol, and what they say of the claims."""
+
+import pandas as pd
+
+from gbnlib import claims, experiments, measurements, paper
+from gbnlib.analysis import diffusion
+from gbnlib.report.items import get_item
+
+#: The scale and the network of the shipped runs, and the items that they belong to.
+SCALE, NETWORK = "desk", "f1"
+ITEMS = ("figure1", "figure2", "figure3", "table1", "appendix_a")
+
+
+def configs(item: str) -> list[experiments.RunConfig]:
+    """The planned runs of F1 on MNIST for one item."""
+    return [config for config in experiments.plan(item, SCALE) if config.network == NETWORK]
+
+
+def history(item: str) -> pd.DataFrame:
+    """The history of the finished ones."""
+    return experiments.load_runs(configs(item))[0]
+
+
+def ablation_runs() -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str, str], list[str]]]:
+    """The histories of F1's row and of its ablations, and the ids of the latter by what they are of."""
+    ids = {key: [config.id for config in runs] for key, runs in experiments.ablations(SCALE).items()}
+    return history("table1"), history("ablations"), ids
+
+
+def verdicts() -> list[claims.Verdict]:
+    """What the finished runs and measurements of F1 on MNIST say of its claims, in their order."""
+    found = []
+    for item in ITEMS:
+        runs, distance = experiments.load_runs(configs(item))
+        frame = diffusion.high_rate_curves(runs, distance) if item == "figure2" else runs
+        for claim in set(get_item(item).claims) & set(claims.RUN_CLAIMS):
+            found.append(claims.judge(claim, frame, item=item, scale=SCALE, network=NETWORK))
+    found += filter(None, [_landscape(), *map(_identity, claims.IDENTITIES)])
+    return [verdict for verdict in claims.completed(found, SCALE) if verdict.network]
+
+
+def _landscape() -> claims.Verdict | None:
+    """The verdict on C5, with what is measured beside it; None without the measurement."""
+    frame = _measured("landscape_f1")
+    beside = {"trajectory": _measured("trajectory_f1"), "null": _measured("landscape_null")}
+    return claims.judge("C5", frame, item="figure4", scale=SCALE, beside=beside) if len(frame) else None
+
+
+def _identity(claim: str) -> claims.Verdict | None:
+    """The verdict on an identity, on random input; None without its measurement."""
+    name, item = {"C12": ("covariance_identity", "appendix_a"), "C13": ("accumulation", "algorithm1")}[claim]
+    about = claims.Subject("exact", "", "exact", "random input")
+    frame = _measured(name)
+    return claims.judge(claim, frame, item=item, scale=SCALE, about=about) if len(frame) else None
+
+
+def _measured(name: str) -> pd.DataFrame:
+    """The frame of a measurement; empty where it is not made."""
+    found = measurements.find(measurements.planned_id(paper.measurement(name, SCALE)))
+    return pd.DataFrame() if found is None else found.frame()

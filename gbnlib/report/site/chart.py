@@ -1,0 +1,45 @@
+"""The chart with a switch, epochs or updates: its data and its place in a page. `static/chart.js` draws it."""
+
+import json
+import math
+
+import pandas as pd
+from markupsafe import Markup
+
+from gbnlib import analysis
+
+_REMEDIES = {"LB+LR": " + √ rate", "LB+LR+GBN": " + √ rate, ghosts", "LB+LR+GBN+RA": " + as many updates"}
+#: What is drawn before the reader chooses: these methods, and the largest batch.
+_SHOWN = ("SB", "LB+LR+GBN+RA")
+
+
+def curves(history: pd.DataFrame) -> list[dict]:
+    """The mean curves of a history, each with its label, whether it is shown at first, and its columns as lists."""
+    table = analysis.mean_error_curves(history)
+    largest = table.batch_size.max() if len(table) else 0
+    found = []
+    for (method, batch_size), curve in table.groupby(["method", "batch_size"], sort=False):
+        columns = {name: [_rounded(value) for value in curve[name]] for name in ("error", "low", "high")}
+        columns |= {"epochs": curve.epoch.astype(int).tolist(), "updates": curve["update"].astype(int).tolist()}
+        label = f"batch {batch_size:,}{_REMEDIES.get(method, '')}"
+        shown = method in _SHOWN or bool(method == "LB" and batch_size == largest)
+        kind = {"batch": int(batch_size), "method": method, "label": label, "n": int(curve.n.iloc[0]), "shown": shown}
+        found.append(kind | columns)
+    return sorted(found, key=lambda curve: (curve["batch"], curve["method"]))
+
+
+def _rounded(value: float) -> float | None:
+    """Two digits are what a reader can see; JSON has no NaN."""
+    return None if math.isnan(value) else round(value, 2)
+
+
+def chart(history: pd.DataFrame, picture: str, alt: str) -> Markup:
+    """The figure of a page: the data, and a picture for a reader without JavaScript; empty without runs."""
+    found = curves(history)
+    if not found:
+        return Markup("")
+    data = json.dumps(found, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    return Markup(
+        '<figure class="chart"><script type="application/json">{}</script>'
+        '<noscript><img src="{}" alt="{}"></noscript></figure>'
+    ).format(Markup(data), picture, alt)

@@ -1,0 +1,75 @@
+"""Cautions on recipes: that their numbers are those of the runs they name, and that the runs decide."""
+
+import json
+import re
+
+import pytest
+
+from gbnlib import experiments, files
+from gbnlib.claims import advice, cautions
+from gbnlib.regimes import recipe
+
+#: Few updates at a raised rate, with ghosts and no warm-up.
+BOLD = {"batch_size": 4096, "base_batch": 256, "lr": 0.1, "epochs": 90, "milestones": (30, 60, 80)}
+BOLD |= {"samples": 10_000, "adapt": "none"}
+
+
+def parts(found):
+    """What cautions are about, by a word of each."""
+    words = ("base's updates", "before it first falls", "first update on", "linear rule", "Ghosts", "beyond")
+    return [next(word for word in words if word in caution.text) for caution in found]
+
+
+def error_of(run):
+    """The last validation error in the history of a reference run, read without the library's frames."""
+    lines = (files.reference_root() / "runs" / run / "history.csv").read_text().splitlines()
+    return float(dict(zip(lines[0].split(","), lines[-1].split(","), strict=True))["validation_error"])
+
+
+def test_each_part_of_a_recipe_has_its_caution():
+    assert parts(cautions(recipe(**BOLD))) == ["base's updates", "before it first falls", "first update on"]
+    assert parts(cautions(recipe(**BOLD, warmup=5, ghost_size=32))) == ["base's updates", "Ghosts"]
+    assert parts(cautions(recipe(**BOLD, rule="none"))) == ["base's updates"]
+    assert parts(cautions(recipe(4096, 64, 0.1, 90, rule="linear", warmup=5))) == ["linear rule", "beyond"]
+    assert parts(cautions(recipe(4096, 256, 0.1, 90, warmup=5))) == []
+
+
+@pytest.mark.parametrize("batch_size", [256, 64])
+def test_nothing_speaks_against_a_batch_no_larger_than_the_base(batch_size):
+    assert not cautions(recipe(batch_size, 256, 0.1, 90, rule="linear", adapt="none", ghost_size=8))
+
+
+def test_the_numbers_are_those_of_the_runs_named():
+    for caution in cautions(recipe(**BOLD)):
+        runs = [name for name in caution.rests_on if name.startswith("f1-")]
+        first, second = runs[: len(runs) // 2], runs[len(runs) // 2 :]
+        means = [sum(map(error_of, half)) / len(half) for half in (first, second)]
+        (told,) = re.findall(r"([+−]\d+\.\d\d) points \[", caution.text)
+        assert float(told.replace("−", "-")) == pytest.approx(means[1] - means[0], abs=0.005)
+
+
+def test_the_runs_named_are_of_one_protocol():
+    """Two sides of a comparison differ in the method and nothing else; a warm-up in the warm-up alone."""
+    by_id = {config.id: config for runs in experiments.ablations("desk").values() for config in runs}
+    *_, gain = cautions(recipe(**BOLD))
+    warmed, without = by_id[gain.rests_on[0]], by_id[gain.rests_on[3]]
+    assert json.loads(warmed.model_dump_json(exclude={"warmup_epochs"})) == json.loads(
+        without.model_dump_json(exclude={"warmup_epochs"})
+    )
+    assert (warmed.warmup_epochs, without.warmup_epochs) == (5, 0)
+    # 60,000 images in batches of 4,096 are 15 updates an epoch, and the rate first falls after 10 epochs of 50.
+    assert "With 150 updates at the raised rate, 5 epochs of warm-up" in gain.text
+    assert "here there are 90." in gain.text
+
+
+def test_without_finished_runs_there_is_no_warning_but_papers(monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "reference_root", lambda: tmp_path)
+    assert parts(cautions(recipe(**BOLD, rule="linear", ghost_size=32))) == ["linear rule"]
+
+
+def test_a_caution_stands_only_where_its_runs_say_so(monkeypatch):
+    same = dict.fromkeys(("SB", "LB", "LB+LR", "LB+LR+GBN"), (98.0, 98.1, 98.2))
+    monkeypatch.setattr(advice._Runs, "accuracies", property(lambda runs: same[runs.configs[0].method]))
+    assert parts(cautions(recipe(**BOLD, ghost_size=32))) == ["Ghosts"]
+    same["LB+LR+GBN"] = (99.0, 99.1, 99.2)
+    assert parts(cautions(recipe(**BOLD, ghost_size=32))) == []
