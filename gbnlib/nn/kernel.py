@@ -58,7 +58,17 @@ def _best() -> tuple[str, ctypes.CDLL | None]:
     return "none", None
 
 
+def _has_new_triton() -> bool:
+    """Tell whether Triton is wanted, there and new enough, without importing it."""
+    try:
+        found = tuple(int(part) for part in version("triton").split(".")[:2])
+    except (PackageNotFoundError, ValueError):
+        return False
+    return not os.environ.get("GBN_KERNEL") and found >= LEAST_TRITON
+
+
 NAME, LIBRARY = _best()
+TRITON = _has_new_triton()
 #: Kinds of devices whose kernels also move running statistics.
 MOVES = {"cuda"}
 
@@ -85,14 +95,8 @@ def moves(momentum: float | Tensor, *buffers: Tensor) -> bool:
 
 
 def has_triton(index: int) -> bool:
-    """Tell whether Triton is there, new enough, wanted, and serves a GPU; it is not imported for that."""
-    if os.environ.get("GBN_KERNEL"):
-        return False
-    try:
-        found = tuple(int(part) for part in version("triton").split(".")[:2])
-    except (PackageNotFoundError, ValueError):
-        return False
-    return found >= LEAST_TRITON and torch.cuda.get_device_capability(index) >= LEAST_CAPABILITY
+    """Tell whether Triton's kernels are to be used, and can be on a GPU."""
+    return TRITON and torch.cuda.get_device_capability(index) >= LEAST_CAPABILITY
 
 
 # What torch.compiler.assume_constant_result does, but that imports the whole compiler, and Triton with it.

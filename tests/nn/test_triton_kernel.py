@@ -74,7 +74,7 @@ def test_a_momentum_at_or_beyond_its_ends_moves_as_plain_operations_do(code, mom
 def gpu(monkeypatch):
     """A GPU of an able kind, as far as PyTorch is asked."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(kernel, "version", lambda package: "3.8.0+git")
+    monkeypatch.setattr(kernel, "TRITON", True)
     with FakeTensorMode():
         yield
 
@@ -88,27 +88,31 @@ def test_a_gpu_is_served_in_single_and_half_precision(gpu, dtype):
     assert not kernel.serves(batch, torch.empty(3), None)
 
 
+def test_a_gpu_that_is_too_old_is_left_to_the_loop(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert not kernel.serves(torch.empty(4, 3, device="cuda"))
+
+
 def missing(package):
     raise kernel.PackageNotFoundError(package)
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "value"),
+    ("version", "wanted", "used"),
     [
-        (torch.cuda, "get_device_capability", lambda device: (7, 5)),
-        (kernel, "version", missing),
-        (kernel, "version", lambda package: "3.4.1"),
-        (kernel, "version", lambda package: "unknown"),
+        (lambda package: "3.8.0+git", "", True),
+        (lambda package: "3.5.0", "", True),
+        (lambda package: "3.4.1", "", False),
+        (lambda package: "unknown", "", False),
+        (missing, "", False),
+        (lambda package: "3.8.0", "off", False),
     ],
 )
-def test_an_old_gpu_and_a_triton_that_is_missing_or_old_are_left_to_the_loop(gpu, monkeypatch, owner, name, value):
-    monkeypatch.setattr(owner, name, value)
-    assert not kernel.serves(torch.empty(4, 3, device="cuda"))
-
-
-def test_the_kernels_can_be_left_unused(gpu, monkeypatch):
-    monkeypatch.setenv("GBN_KERNEL", "off")
-    assert not kernel.serves(torch.empty(4, 3, device="cuda"))
+def test_a_triton_that_is_missing_old_or_not_wanted_is_left_unused(gpu, monkeypatch, version, wanted, used):
+    monkeypatch.setattr(kernel, "version", version)
+    monkeypatch.setenv("GBN_KERNEL", wanted)
+    monkeypatch.setattr(kernel, "TRITON", kernel._has_new_triton())
+    assert kernel.serves(torch.empty(4, 3, device="cuda")) is used
 
 
 def test_shapes_types_and_layouts_on_a_gpu_are_those_of_plain_normalization(gpu):
@@ -125,7 +129,7 @@ def test_compilation_takes_whether_there_is_triton_for_a_constant():
     torch.compiler.reset()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-        patch.setattr(kernel, "version", lambda package: "3.8.0")
+        patch.setattr(kernel, "TRITON", True)
         assert torch.compile(doubled, backend="eager", fullgraph=True)(torch.ones(1)) == 2
 
 
