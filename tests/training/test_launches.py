@@ -131,6 +131,12 @@ def test_the_loop_over_ghosts_does_not_wait_either(name):
     assert launches > an_update(name, 128, 16)[0]
 
 
+@pytest.mark.parametrize("name", ["c1", "resnet44"])
+def test_micro_batches_do_not_wait_for_each_other(name):
+    _, waits = an_update(name, 128, 16, micro_batch=64)
+    assert not waits
+
+
 def test_waits_would_be_seen():
     with Launches() as launches, FromLists() as lists:
         torch.zeros(3).to("meta")
