@@ -1,5 +1,7 @@
 """The answer in one picture: final error against the number of updates. `python -m gbnlib.report.readme` writes it."""
 
+import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -41,16 +43,26 @@ _REMEDIES = {
 _ASIDE = {"LB+LR": 0.89, "LB+LR+GBN": 0.8}
 
 
-def draw(table: pd.DataFrame, title: str, theme: str = "light") -> Figure:
-    """Draw `analysis.errors_by_updates` of F1 on MNIST, with the paper's numbers as crosses.
+def svg(table: pd.DataFrame, title: str, theme: str, *, narrow: bool = False) -> str:
+    """The text of `draw` as SVG, the same for the same table."""
+    figure, text = draw(table, title, theme, narrow=narrow), io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "gbnlib"}):  # else ids are drawn at random
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return text.getvalue()
+
+
+def draw(table: pd.DataFrame, title: str, theme: str = "light", *, narrow: bool = False) -> Figure:
+    """Draw `analysis.errors_by_updates` of F1 on MNIST, with the paper's numbers as crosses; `narrow` is for a phone.
 
     Batches at one rate are a line, what is done for the large one are diamonds; a mean of fewer seeds than a verdict
     takes is open and has no interval. The band is the small batch's interval.
     """
     colors = THEMES[theme]
     with plt.rc_context(_style(colors)):
-        figure, ax = plt.subplots(figsize=(9.6, 4.7), layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
+        figure, ax = plt.subplots(figsize=(4.6, 4.9) if narrow else (9.6, 4.7), layout="constrained")
+        words = textwrap.fill(title, 38) if narrow else title
+        figure.suptitle(words, x=0.01, ha="left", fontsize=13 if narrow else 14, fontweight="bold")
         _small_band(table[table.method == "SB"], ax, colors)
         batches = table[table.method.isin(["SB", "LB"])].sort_values("updates")
         ax.plot(batches.updates, batches.error, color=colors["batches"], linewidth=1.6, alpha=0.7)
@@ -59,9 +71,13 @@ def draw(table: pd.DataFrame, title: str, theme: str = "light") -> Figure:
         _published(table, ax, colors)
         for row in table[table.method.isin(_REMEDIES)].itertuples():
             _mark(row, row.updates * _ASIDE.get(row.method, 1.0), "D", colors[row.method], ax)
-        _label_batches(batches, ax, colors)
+        _label_batches(
+            batches[(batches.method == "SB") | (batches.batch_size == batches.batch_size.max())] if narrow else batches,
+            ax,
+            colors,
+        )
         _label_remedies(table, ax, colors)
-        _axes(ax, colors)
+        _axes(ax, colors, lowest=30 if narrow else 190)
     return figure
 
 
@@ -110,7 +126,8 @@ def _published(table: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None
             ax.plot(at[method] * _ASIDE.get(method, 1.0), 100 - accuracy, zorder=2, **cross)
     if "LB+LR+GBN+RA" not in found and "SB" in found:
         words = f"{_REMEDIES['LB+LR+GBN+RA']}: not run here yet"
-        ax.text(0.93 * at["SB"], 100 - row["accuracy"][-1], words, color=colors["faint"], ha="right", va="center")
+        place = {"textcoords": "offset points", "ha": "right", "va": "center"}
+        ax.annotate(words, (at["SB"], 100 - row["accuracy"][-1]), (-9, 0), color=colors["faint"], **place)
     ax.plot([], [], label="the paper's Table 1", **cross)
     ax.legend(loc="upper right", frameon=False)
 
@@ -138,8 +155,9 @@ def _label_remedies(table: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) ->
     placed = dict(zip([row.method for row in sides], heights, strict=True))
     for row in rows:
         words = _REMEDIES[row.method] + (f" ({row.n} seed{'s' * (row.n > 1)})" if row.n < paper.minimum_seeds() else "")
-        x, y = row.updates * (0.73 if row.method in _ASIDE else 0.93), placed.get(row.method, row.error)
-        ax.text(x, y, words, color=colors[row.method], fontweight="bold", ha="right", va="center")
+        at = row.updates * (min(_ASIDE.values()) if row.method in _ASIDE else 1), placed.get(row.method, row.error)
+        style = {"color": colors[row.method], "fontweight": "bold", "ha": "right", "va": "center"}
+        ax.annotate(words, at, (-9, 0), textcoords="offset points", **style)
 
 
 def _apart(heights: Sequence[float], least: float) -> list[float]:
@@ -150,11 +168,11 @@ def _apart(heights: Sequence[float], least: float) -> list[float]:
     return [middle + (least / 2 if up else -least / 2), middle - (least / 2 if up else -least / 2)]
 
 
-def _axes(ax: Axes, colors: Mapping[str, str]) -> None:
+def _axes(ax: Axes, colors: Mapping[str, str], lowest: int) -> None:
     """A logarithmic axis of updates in full numbers, errors in per cent, lines behind all."""
     ax.set_xscale("log")
-    ax.set(xlim=(190, 62000), xlabel="weight updates in the whole training (log scale)")
-    ax.set_xticks([1000, 3000, 10000, 30000], ["1,000", "3,000", "10,000", "30,000"])
+    ax.set(xlim=(lowest, 62000), xlabel="weight updates (log scale)")
+    ax.set_xticks([1000, 3000, 10000, 30000], ["1,000", "3,000", "10,000", "30,000"], fontsize="small")
     ax.xaxis.set_minor_locator(plt.NullLocator())
     ax.yaxis.set_major_formatter("{x:g} %")
     ax.yaxis.set_major_locator(plt.MultipleLocator(0.5))

@@ -3,11 +3,9 @@
 A block of these pages between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; a test compares.
 """
 
-import io
 import re
 from collections.abc import Callable
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from gbnlib import analysis, claims, experiments, files, paper
@@ -294,13 +292,7 @@ _BLOCKS: dict[str, Callable[[], str]] = {
 
 def picture(theme: str) -> str:
     """The text of README's picture for a theme, as SVG."""
-    found = evidence.verdicts()
-    figure = answer_figure.draw(answer.table(), answer.title(found), theme)
-    text = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": "gbnlib"}):  # else ids are drawn at random
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return text.getvalue()
+    return answer_figure.svg(answer.table(), answer.title(evidence.verdicts()), theme)
 
 
 def main() -> None:
