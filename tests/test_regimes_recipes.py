@@ -29,9 +29,10 @@ def recipes(draw, **fixed):
         "rule": draw(st.sampled_from(["sqrt", "linear", "none"])),
         "adapt": draw(st.sampled_from(["full", "none", 0.5, 0.1, 1 / 3])),
         "warmup": draw(st.integers(0, epochs)),
-        "warmup_from": draw(st.sampled_from([0.0, 0.03, 0.1])),
     }
-    return recipe(batch_size, base_batch, 0.1, epochs, milestones, samples=samples, **{**options, **fixed})
+    options |= fixed
+    options["warmup_from"] = draw(st.sampled_from([0.0, 0.03, 0.1])) if options["warmup"] else 0.0
+    return recipe(batch_size, base_batch, 0.1, epochs, milestones, samples=samples, **options)
 
 
 def executed(code, model=None):
@@ -172,7 +173,9 @@ def test_rules_are_in_order(made):
 def test_both_codes_train_by_the_regime_update_by_update(made):
     expected = [made.regime.at(update, made.updates_per_epoch) for update in range(made.updates + 2)]
     expected = [(each.lr, each.momentum, each.weight_decay) for each in expected]
-    assert seen(executed(made.code()), made.updates + 2) == expected
+    ours = executed(made.code())
+    assert ours["regime"] == made.regime
+    assert seen(ours, made.updates + 2) == expected
     assert seen(executed(made.torch_code()), made.updates + 2) == expected
 
 
@@ -240,6 +243,10 @@ BASIC = ("recipe", "--batch-size", "4096", "--base-batch", "256", "--epochs", "9
         (["--lr", "0.1", "--samples", "1000"], "batch_size must be at most samples, 1000, got 4096"),
         (["--lr", "0.1", "--samples", f"1{'0' * 400}"], "samples must be at most 1,000,000,000,000, got 1000"),
         (["--lr", "0.1", "--ghost-size", "5000"], "ghost_size must be at most batch_size, 4096, got 5000"),
+        (
+            ["--lr", "0.1", "--warmup-from", "0.1"],
+            "warmup_from is 0.1, but there is no warm-up: give its epochs, warmup",
+        ),
         (["--lr", "0.1", "--warmup", "1441"], "a warm-up of 1441 epochs does not fit into 1440"),
         (
             ["--lr", "0.1", "--warmup", "1", "--warmup-from", "9"],
