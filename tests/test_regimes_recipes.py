@@ -1,5 +1,6 @@
 """Recipes against Table 1's runs, Goyal's published one, values by hand, and PyTorch's own schedulers."""
 
+import doctest
 import math
 import sys
 from fractions import Fraction
@@ -11,14 +12,14 @@ from hypothesis import strategies as st
 
 from gbnlib import cli, data, experiments
 from gbnlib.nn import GhostBatchNorm1d
-from gbnlib.regimes import Phase, Recipe, Regime, recipe
+from gbnlib.regimes import Phase, Recipe, Regime, recipe, recipes
 
 GOYAL = recipe(8192, 256, 0.1, 90, (30, 60, 80), rule="linear", adapt="none", warmup=5, warmup_from=0.1)
 IMAGENET = {"batch_size": 4096, "base_batch": 256, "lr": 0.1, "epochs": 90, "milestones": (30, 60, 80)}
 
 
 @st.composite
-def recipes(draw, **fixed):
+def carried_recipes(draw, **fixed):
     """Recipes for batches at least as large as the base, whether it divides them or not."""
     base_batch, batch_size = sorted(draw(st.lists(st.integers(1, 64), min_size=2, max_size=2)))
     samples = draw(st.integers(batch_size, 300))
@@ -29,9 +30,10 @@ def recipes(draw, **fixed):
         "rule": draw(st.sampled_from(["sqrt", "linear", "none"])),
         "adapt": draw(st.sampled_from(["full", "none", 0.5, 0.1, 1 / 3])),
         "warmup": draw(st.integers(0, epochs)),
-        "warmup_from": draw(st.sampled_from([0.0, 0.03, 0.1])),
     }
-    return recipe(batch_size, base_batch, 0.1, epochs, milestones, samples=samples, **{**options, **fixed})
+    options |= fixed
+    options["warmup_from"] = draw(st.sampled_from([0.0, 0.03, 0.1])) if options["warmup"] else 0.0
+    return recipe(batch_size, base_batch, 0.1, epochs, milestones, samples=samples, **options)
 
 
 def executed(code, model=None):
@@ -105,7 +107,7 @@ def test_goyals_imagenet_recipe():
 # --- updates, cost, epochs ---------------------------------------------------------------------------------------
 
 
-@given(recipes())
+@given(carried_recipes())
 def test_updates_and_cost_follow_from_the_epochs(made):
     assert made.updates == made.regime.epochs * math.ceil(Fraction(made.samples, made.batch_size))
     assert made.base_updates == made.base.epochs * math.ceil(Fraction(made.samples, made.base_batch))
@@ -114,7 +116,7 @@ def test_updates_and_cost_follow_from_the_epochs(made):
     assert 0 < made.high_rate_updates <= made.updates
 
 
-@given(recipes(adapt=0.5, warmup=0))
+@given(carried_recipes(adapt=0.5, warmup=0))
 def test_half_the_adaptation_is_half_of_the_further_epochs_rounded_up(made):
     factor = (1 + Fraction(made.batch_size, made.base_batch)) / 2
     assert made.regime.epochs == math.ceil(made.base.epochs * factor)
@@ -136,7 +138,7 @@ def test_shares_are_what_they_look_like():
     assert recipe(7, 1, 0.1, 1, samples=10, adapt=5 / 6).regime.epochs == 6
 
 
-@given(recipes(adapt="none", warmup=0), st.floats(0, 1), st.floats(0, 1))
+@given(carried_recipes(adapt="none", warmup=0), st.floats(0, 1), st.floats(0, 1))
 def test_more_adaptation_and_a_larger_batch_never_cost_less(made, one, other):
     def carried(batch_size, adapt):
         return Recipe(base=made.base, batch_size=batch_size, base_batch=made.base_batch, samples=1000, share=adapt)
@@ -154,7 +156,7 @@ def test_full_adaptation_keeps_the_updates_where_everything_divides(ratio, base_
     assert made.cost == ratio
 
 
-@given(recipes(rule="sqrt"))
+@given(carried_recipes(rule="sqrt"))
 def test_rules_are_in_order(made):
     rates = {
         rule: recipe(made.batch_size, made.base_batch, 0.1, 1, samples=made.samples, rule=rule).regime.phases[0].lr
@@ -168,11 +170,13 @@ def test_rules_are_in_order(made):
 
 
 @settings(max_examples=30)
-@given(recipes())
+@given(carried_recipes())
 def test_both_codes_train_by_the_regime_update_by_update(made):
     expected = [made.regime.at(update, made.updates_per_epoch) for update in range(made.updates + 2)]
     expected = [(each.lr, each.momentum, each.weight_decay) for each in expected]
-    assert seen(executed(made.code()), made.updates + 2) == expected
+    ours = executed(made.code())
+    assert ours["regime"] == made.regime
+    assert seen(ours, made.updates + 2) == expected
     assert seen(executed(made.torch_code()), made.updates + 2) == expected
 
 
@@ -240,6 +244,10 @@ BASIC = ("recipe", "--batch-size", "4096", "--base-batch", "256", "--epochs", "9
         (["--lr", "0.1", "--samples", "1000"], "batch_size must be at most samples, 1000, got 4096"),
         (["--lr", "0.1", "--samples", f"1{'0' * 400}"], "samples must be at most 1,000,000,000,000, got 1000"),
         (["--lr", "0.1", "--ghost-size", "5000"], "ghost_size must be at most batch_size, 4096, got 5000"),
+        (
+            ["--lr", "0.1", "--warmup-from", "0.1"],
+            "warmup_from is 0.1, but there is no warm-up: give its epochs, warmup",
+        ),
         (["--lr", "0.1", "--warmup", "1441"], "a warm-up of 1441 epochs does not fit into 1440"),
         (
             ["--lr", "0.1", "--warmup", "1", "--warmup-from", "9"],
@@ -260,3 +268,7 @@ def test_gbn_recipe_is_the_function(monkeypatch, capsys):
     assert all(part in shown for part in (made.text(), made.code(), made.torch_code(), "Rests on: f1-mnist-b4096-"))
     code, shown, _ = gbn(monkeypatch, capsys, *BASIC, "--lr", "0.1,0.02", "--milestones", "60")
     assert code == 0 and recipe(4096, 256, (0.1, 0.02), 90, (60,)).code() in shown
+
+
+def test_the_example_in_the_docstring():
+    assert doctest.testmod(recipes) == (0, 2)

@@ -55,6 +55,10 @@ class Recipe:
             size = check_integer(name, getattr(self, name), least)
             if size > getattr(self, most):
                 raise ValueError(f"{name} must be at most {most}, {getattr(self, most)}, got {size}")
+        if self.warmup_from and not self.warmup:
+            raise ValueError(
+                f"warmup_from is {self.warmup_from}, but there is no warm-up: give its epochs, warmup, too"
+            )
         _ = self.regime  # what is wrong with it is said now, not when it is first asked for
 
     @cached_property

@@ -34,6 +34,15 @@ def test_each_part_of_a_recipe_has_its_caution():
     assert parts(cautions(recipe(4096, 256, 0.1, 90, warmup=5))) == []
 
 
+def test_limits_are_those_of_the_runs():
+    """They have 32 times the batch and 150 updates at the high rate; 30 epochs of 5 updates are 150, of 6 are 180."""
+    assert "beyond" not in parts(cautions(recipe(4096, 128, 0.1, 90)))
+    assert "beyond" in parts(cautions(recipe(4096, 127, 0.1, 90)))
+    for per_epoch, is_few in ((5, True), (6, False)):
+        found = parts(cautions(recipe(**{**BOLD, "samples": 4096 * per_epoch})))
+        assert ("before it first falls" in found) == is_few
+
+
 @pytest.mark.parametrize("batch_size", [256, 64])
 def test_nothing_speaks_against_a_batch_no_larger_than_the_base(batch_size):
     assert not cautions(recipe(batch_size, 256, 0.1, 90, rule="linear", adapt="none", ghost_size=8))
