@@ -4,6 +4,7 @@ from gbnlib.claims.claims import CLAIMS, RUN_CLAIMS
 from gbnlib.claims.decision import VERDICTS, Case, Decision
 from gbnlib.claims.scorecard import (
     completed,
+    read_folder,
     read_verdicts,
     scorecard,
     scorecard_layout,
@@ -23,6 +24,7 @@ __all__ = [
     "completed",
     "judge",
     "judge_rows",
+    "read_folder",
     "read_verdicts",
     "scorecard",
     "scorecard_layout",
