@@ -34,6 +34,14 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {str(given)!r}{hint} Allowed: {listed or 'none'}.")
 
 
+def complaint(error: ValueError) -> str:
+    """What an error says first, in one line without a full stop; of pydantic's, the field and what is wrong with it."""
+    if not hasattr(error, "errors"):
+        return " ".join(str(error).split()).removesuffix(".")
+    first = error.errors()[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].removesuffix("."))))
+
+
 def check_integer(name: str, value: int, minimum: int) -> int:
     """Return `value` as an int of at least `minimum`, or raise an error that names it."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from gbnlib.errors import UsageError
+from gbnlib.errors import UsageError, complaint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -196,6 +197,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not readable JSON ({error}). Delete it, and it will be made again.") from error
+
+
+def read_as(path: Path, make: Callable[[Any], T]) -> T:
+    """What `make` makes of a JSON file; where that is a `ValueError`, a `UsageError` of one line names the file."""
+    content = read_json(path)
+    try:
+        return make(content)
+    except ValueError as error:
+        raise UsageError(f"{path}: {complaint(error)}. Delete it, and it will be made again.") from None
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

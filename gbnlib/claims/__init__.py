@@ -5,6 +5,7 @@ from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
 from gbnlib.claims.decision import VERDICTS, Case, Decision, Effect
 from gbnlib.claims.scorecard import (
     completed,
+    read_folder,
     read_verdicts,
     scorecard,
     scorecard_layout,
@@ -29,6 +30,7 @@ __all__ = [
     "evidence_label",
     "judge",
     "judge_rows",
+    "read_folder",
     "read_verdicts",
     "scorecard",
     "scorecard_layout",

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from gbnlib import files, paper
-from gbnlib.claims.decision import NOT_TESTED, VERDICTS, Effect
+from gbnlib.claims.decision import NOT_TESTED, VERDICTS
 from gbnlib.claims.verdict import Verdict
+from gbnlib.errors import unknown
 
 
 def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:
@@ -19,7 +22,7 @@ def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:
 
 def read_verdicts(scale: str) -> list[Verdict]:
     """All verdicts of a scale in the order of the claims, with a "not tested" one for each claim nothing judged."""
-    return completed([_from_file(path) for path in verdicts_folder(scale).glob("*.json")], scale)
+    return completed(read_folder(verdicts_folder(scale)), scale)
 
 
 def completed(verdicts: Sequence[Verdict], scale: str) -> list[Verdict]:
@@ -117,8 +120,17 @@ def verdicts_folder(scale: str) -> Path:
     return files.inside(files.results_root(), scale) / "verdicts"
 
 
-def _from_file(path: Path) -> Verdict:
-    """A verdict from its file."""
-    content = files.read_json(path)
-    effect = content["effect"] and Effect(**content["effect"])
-    return Verdict(**{**content, "runs": tuple(content["runs"]), "effect": effect})
+def read_folder(folder: Path) -> list[Verdict]:
+    """The verdicts of a folder; a `UsageError` of one line names a file that holds none."""
+    return [files.read_as(path, _checked) for path in sorted(folder.glob("*.json"))]
+
+
+def _checked(content: Any) -> Verdict:
+    """A verdict of one of the paper's claims, of a kind that there is."""
+    verdict = TypeAdapter(Verdict).validate_python(content)
+    for kind, given, allowed in (("claim", verdict.claim, paper.claims()), ("verdict", verdict.verdict, VERDICTS)):
+        if given not in allowed:
+            raise unknown(kind, given, allowed)
+    if verdict.item:
+        files.check_name("item", verdict.item)
+    return verdict

@@ -1,6 +1,6 @@
 """What a notebook shows: text, figures and tables, which are saved for the report with their words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from zlib import crc32
@@ -14,27 +14,27 @@ from gbnlib import files
 from gbnlib.report.items import Item
 from gbnlib.report.network_view import NetworkView
 from gbnlib.report.parameters import Parameters
+from gbnlib.report.record import Exhibit
 from gbnlib.report.wording import averaged, cell
 
 
 @dataclass
 class Exhibits:
-    """The figures and tables of one executing notebook, numbered in their order."""
+    """The figures and tables of one executing notebook, in their order."""
 
     item: Item
     parameters: Parameters
-
-    def __post_init__(self) -> None:
-        self.exhibits = 0
+    exhibits: dict[str, Exhibit] = field(default_factory=dict, init=False)
 
     def say(self, text: str) -> None:
         """Show a paragraph."""
         display(Markdown(text))
 
-    def _show(self, table: pd.DataFrame, caption: str) -> None:
+    def _show(self, table: pd.DataFrame, caption: str, **metadata: str) -> None:
         """Show a table, as HTML and as text, with ids that do not change from one execution to the next."""
         style = table.style.hide(axis="index").set_caption(caption).set_uuid(f"{crc32(caption.encode()):08x}")
-        display({"text/html": style.to_html(), "text/plain": table.to_string(index=False)}, raw=True)
+        shown = {"text/html": style.to_html(), "text/plain": table.to_string(index=False)}
+        display(shown, raw=True, metadata=metadata)
 
     def save_figure(
         self,
@@ -59,9 +59,9 @@ class Exhibits:
         for ending in ("png", "svg"):
             with files.atomic(files.inside(folder, name, f".{ending}")) as path:
                 figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
-        self._describe(folder, name, caption=caption, alt=alt)
+        exhibit = self._keep(Exhibit(folder="figures", name=name, caption=caption, alt=alt))
         plt.close(figure)
-        display(figure, metadata={"image/png": {"alt": alt}})
+        display(figure, metadata={"image/png": {"alt": alt}, "exhibit": exhibit})
         display(Markdown(f"*{caption}*"))
 
     def save_table(
@@ -89,14 +89,13 @@ class Exhibits:
         files.write_text(
             files.inside(folder, name, ".md"), shown.to_markdown(index=False, disable_numparse=True) + "\n"
         )
-        self._describe(folder, name, caption=caption)
-        self._show(shown, caption)
+        exhibit = self._keep(Exhibit(folder="tables", name=name, caption=caption))
+        self._show(shown, caption, exhibit=exhibit)
 
-    def _describe(self, folder: Path, name: str, **words: str) -> None:
-        """Write the words of a figure or table beside it, with its place among those of the notebook."""
-        self.exhibits += 1
-        described = {"name": name, "item": self.item.name, "position": self.exhibits, **words}
-        files.write_json(files.inside(folder, name, ".json"), described)
+    def _keep(self, exhibit: Exhibit) -> str:
+        """Keep the words of a figure or table for the record; what the report finds it by in the output."""
+        self.exhibits[exhibit.id] = exhibit
+        return exhibit.id
 
     def _folder(self, kind: str) -> Path:
         """Where this scale's figures, tables or item records lie."""

@@ -11,7 +11,7 @@ from gbnlib.errors import unknown
 
 @dataclass(frozen=True)
 class Item:
-    """An item: its notebook (file name without ending), what the paper has, claims it bears on, its limits.
+    """An item: its notebook (file name without ending), what the paper has, claims it bears on.
 
     `runs` names what is planned for it.
     """
@@ -21,7 +21,6 @@ class Item:
     title: str
     finding: str
     claims: tuple[str, ...]
-    limits: tuple[str, ...]
     runs: tuple[str, ...]
 
 
@@ -35,7 +34,7 @@ def items() -> dict[str, Item]:
 def _item(name: str, entry: dict) -> Item:
     """An item from its table; unless it says otherwise, its runs are those planned under its own name."""
     entry = {"runs": [name] if name in experiments.ITEMS else [], **entry}
-    lists = {key: tuple(entry[key]) for key in ("claims", "limits", "runs")}
+    lists = {key: tuple(entry[key]) for key in ("claims", "runs")}
     return Item(name=name, **{**entry, **lists})
 
 

@@ -14,6 +14,7 @@ from gbnlib.report.items import get_item
 from gbnlib.report.listing import duration, plan_frame, summary_text
 from gbnlib.report.network_view import NetworkView
 from gbnlib.report.parameters import read_parameters
+from gbnlib.report.record import Record
 from gbnlib.report.results import Results
 from gbnlib.report.wording import tally, verdict_card
 
@@ -122,7 +123,7 @@ class Notebook(Results, Exhibits):
     def footer(self) -> None:
         """Record what the item rests on for the report, and show where the numbers come from."""
         facts = {**provenance.software(), **provenance.hardware()}
-        files.write_json(files.inside(self._folder("items"), self.item.name, ".json"), self._record(facts))
+        self._record(facts).write(files.inside(self._folder("items"), self.item.name, ".json"))
         made = [found for found in self.measured.values() if found]
         rows = [("scale", self.scale)]
         if self.configs:
@@ -134,33 +135,21 @@ class Notebook(Results, Exhibits):
         if self.measured:
             rows.append(("measurements", tally(made, len(self.measured))))
             rows.append(("measuring time", duration(sum(found.seconds for found in made))))
-        rows += [
-            (name, facts[name]) for name in ("gbnlib", "engine", "torch", "python", "cpu", "cpu_capability", "commit")
-        ]
-        self._show(pd.DataFrame(rows, columns=["of", "is"]), "Where these results come from.")
+        self._show(pd.DataFrame([*rows, *facts.items()], columns=["of", "is"]), "Where these results come from.")
 
-    def _record(self, facts: dict) -> dict:
-        """The item's entry for the report."""
-        return {
-            "item": self.item.name,
-            "notebook": self.item.notebook,
-            "title": self.item.title,
-            "finding": self.item.finding,
-            "scale": self.scale,
-            "scale_summary": paper.scale(self.scale).summary,
-            "networks": list(dict.fromkeys(paper.protocol(c.network, self.scale).label for c in self.configs)),
-            "datasets": list(dict.fromkeys(data.card(config.dataset).label for config in self.configs)),
-            "claims": list(self.item.claims),
-            "planned": len(self.configs),
-            "finished": len(self.runs),
-            "diverged": sum(run.status == "diverged" for run in self.runs),
-            "reference": sum(run.origin != "local" for run in self.runs),
-            "seeds": len({run.config.seed for run in self.runs}),
-            "ablations_planned": len(self.ablation_configs),
-            "ablations_finished": len(self.ablation_runs),
-            "training_seconds": self._training_seconds(),
-            "measurements": [measurement_id for measurement_id, found in self.measured.items() if found],
-            "command": f"papermill notebooks/{self.item.notebook}.ipynb out.ipynb -p scale {self.scale}",
-            "limits": list(self.item.limits),
-            "provenance": facts,
-        }
+    def _record(self, facts: dict) -> Record:
+        """What the report says of the item."""
+        return Record(
+            datasets=tuple(dict.fromkeys(data.card(config.dataset).label for config in self.configs)),
+            planned=len(self.configs),
+            finished=len(self.runs),
+            diverged=sum(run.status == "diverged" for run in self.runs),
+            reference=sum(run.origin != "local" for run in self.runs),
+            seeds=len({run.config.seed for run in self.runs}),
+            ablations_planned=len(self.ablation_configs),
+            ablations_finished=len(self.ablation_runs),
+            training_seconds=self._training_seconds(),
+            measurements=tuple(measurement_id for measurement_id, found in self.measured.items() if found),
+            exhibits=tuple(self.exhibits.values()),
+            provenance=facts,
+        )

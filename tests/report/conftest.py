@@ -22,12 +22,11 @@ PROVENANCE = {
     "cpu": "8-core x86-64, AVX-512",
     "threads": 1,
     "precision": "fp32",
-    "versions": {"numpy": "2.3.1", "pandas": "3.1.1"},
+    "numpy": "2.3.1",
 }
-ITEM = {
-    "scale": "quick",
-    "scale_summary": "Embedded digits, three seeds, a regime of eight epochs.",
-    "networks": ["F1"],
+GAP = {"folder": "figures", "name": "figure1_gap", "caption": "Error: the *gap* in $t$, 95 % bands"}
+GAP["alt"] = 'Four rising curves: "small" lowest'
+RECORD = {
     "datasets": ["MNIST digits (5,000 embedded)"],
     "planned": 18,
     "finished": 18,
@@ -35,29 +34,19 @@ ITEM = {
     "reference": 0,
     "seeds": 3,
     "training_seconds": 123.4,
-    "limits": ["5,000 digits stand in for CIFAR-10.", "Intervals cover seeds, not the $n$ test images."],
     "provenance": PROVENANCE,
 }
-ITEMS = {
-    "start_here": ("00_start_here", "Start here", "How to read the suite, and the gap in a minute.", []),
-    "figure1": (
-        "01_figure1_generalization_gap",
-        "Figure 1: larger batches generalise worse",
-        "At equal epochs the validation error of ResNet44 on CIFAR-10 grows from 7.0 % at batch 64 to 12.7 % at 2048.",
-        ["C1"],
-    ),
-    "table1": (
-        "04_table1_validation_accuracy",
-        "Table 1: validation accuracy of five methods",
-        "Ghost batch normalization and regime adaptation close the gap in six networks.",
-        ["C6", "C7", "C8"],
-    ),
-    "appendix_a": (
-        "07_appendix_a_gradient_covariance",
-        "Appendix A: covariance of the gradient",
-        "The √ rule keeps the covariance of the weight increments.",
-        ["C10", "C12"],
-    ),
+#: What differs between the records.
+RECORDS = {
+    "start_here": {"planned": 0, "finished": 0, "seeds": 0, "training_seconds": 0},
+    "figure1": {"exhibits": [GAP]},
+    "table1": {
+        "finished": 11,
+        "diverged": 1,
+        "reference": 4,
+        "exhibits": [{"folder": "tables", "name": "table1", "caption": "Paper and here (%)"}],
+    },
+    "appendix_a": {},
 }
 VERDICTS = [
     ("C1", "figure1", "reproduced", "Validation error at equal epochs grows with batch size", "5.2 → 9.1 %, n = 3"),
@@ -84,15 +73,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_items(folder: Path) -> None:
-    for item, (notebook, title, finding, claims) in ITEMS.items():
-        own = {"item": item, "notebook": notebook, "title": title, "finding": finding, "claims": claims}
-        own["command"] = f"papermill notebooks/{notebook}.ipynb out.ipynb -p scale quick"
-        write_json(folder / f"items/{item}.json", ITEM | own)
-    empty = {"planned": 0, "finished": 0, "seeds": 0, "training_seconds": 0, "limits": [], "networks": []}
-    start = folder / "items/start_here.json"
-    write_json(start, json.loads(start.read_text()) | empty)
-    partial = folder / "items/table1.json"
-    write_json(partial, json.loads(partial.read_text()) | {"finished": 11, "diverged": 1, "reference": 4})
+    for item, own in RECORDS.items():
+        write_json(folder / f"items/{item}.json", RECORD | own)
 
 
 def write_verdicts(folder: Path) -> None:
@@ -110,10 +92,8 @@ def write_verdicts(folder: Path) -> None:
 
 def write_exhibits(folder: Path) -> None:
     draw(folder / "figures" / "figure1_gap")
-    sidecar = {"name": "figure1_gap", "item": "figure1", "caption": "Error: the *gap* in $t$, 95 % bands"}
-    write_json(folder / "figures/figure1_gap.json", sidecar | {"alt": 'Four rising curves: "small" lowest'})
     (folder / "figures/figure1_gap.csv").write_text("epoch,error\n1,9.0\n")
-    write_json(folder / "tables/table1.json", {"name": "table1", "item": "table1", "caption": "Paper and here (%)"})
+    (folder / "tables").mkdir()
     (folder / "tables/table1.md").write_text("| method | paper | here |\n|---|--:|--:|\n| SB | 98.27 | 96.7 ± 0.4 |\n")
     (folder / "tables/table1.csv").write_text("method,paper,here\nSB,98.27,96.7\n")
 
@@ -145,8 +125,12 @@ def write_notebooks(folder: Path) -> None:
     picture = base64.b64encode((folder / "figures/figure1_gap.png").read_bytes()).decode()
     full = notebook(NOTEBOOK, widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}})
     data = {"image/png": picture, "text/plain": "<Figure>"}
-    alt = {"image/png": {"alt": 'Four rising curves: "small" lowest'}}
-    full.cells[-1].outputs = [nbformat.v4.new_output("display_data", data, metadata=alt)]
+    metadata = {"image/png": {"alt": GAP["alt"]}, "exhibit": "figures/figure1_gap"}
+    caption = {"text/markdown": f"*{GAP['caption'].replace('*', '')}*", "text/plain": "<Markdown>"}
+    full.cells[-1].outputs = [
+        nbformat.v4.new_output("display_data", data, metadata=metadata),
+        nbformat.v4.new_output("display_data", caption),
+    ]
     failed = notebook([("md", "# Figure 4: the loss landscape", ()), ("code", "1 / 0", ("compute",))])
     error = {"ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": ["ZeroDivisionError: ..."]}
     failed.cells[-1].outputs = [nbformat.v4.new_output("error", **error)]

@@ -11,7 +11,7 @@ PAGES = [
     "items/index.html",
     "items/01_figure1_generalization_gap.html",
     "items/04_table1_validation_accuracy.html",
-    "notebooks/01_figure1_generalization_gap.html",
+    "items/08_figure4_loss_landscape.html",
     "api/gbnlib.nn.html",
 ]
 PICTURES = "return [...document.images].map((image) => [image.alt, image.complete && image.naturalWidth])"
@@ -117,16 +117,16 @@ def test_a_card_opens_its_page_from_the_keyboard(browser, show):
 
     show("index.html")
     browser.find_element("css selector", ".sd-card a[href*='01_figure1']").send_keys(Keys.ENTER)
-    assert until(lambda: browser.current_url.endswith("items/01_figure1_generalization_gap.html"))
+    assert until(lambda: browser.current_url.endswith("items/01_figure1_generalization_gap.html#item-figure1"))
 
 
 def test_equations_are_set(browser, show):
-    show("notebooks/01_figure1_generalization_gap.html")
+    show("items/01_figure1_generalization_gap.html")
     assert until(lambda: browser.find_elements("css selector", "mjx-container mjx-math"))
 
 
 def test_printing_opens_what_is_folded_and_is_light(browser, show):
-    show("notebooks/01_figure1_generalization_gap.html")
+    show("items/01_figure1_generalization_gap.html")
     browser.execute_script("document.documentElement.dataset.theme = 'dark'")
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")
     state = "return [document.querySelectorAll('details:not([open])').length, document.documentElement.dataset.theme]"

@@ -7,15 +7,18 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
 from gbnlib.claims import VERDICTS
 from gbnlib.errors import UsageError
 from gbnlib.report import build
+from gbnlib.report.items import get_item
+from gbnlib.report.record import Record
 from gbnlib.report.site import pages as site_pages
 from gbnlib.report.site.api import OutsideDocstrings
-from gbnlib.report.site.contents import Item, read_contents
+from gbnlib.report.site.contents import Entry, read_contents
 from gbnlib.report.site.notebooks import as_page
 
 CSS_URL = re.compile(r"@import\s+(?:url\()?['\"]?([^'\")\s;]+)|url\(\s*['\"]?([^'\")]+)")
@@ -62,23 +65,33 @@ def test_front_page_shows_plain_text_as_it_is(pages):
 def test_front_page_has_a_linked_card_for_every_item(pages):
     links = [card.find("a", class_="sd-stretched-link")["href"] for card in pages["index.html"].select(".sd-card")]
     assert links == [
-        "notebooks/00_start_here.html",  # nothing to show beside the notebook itself
-        "items/01_figure1_generalization_gap.html",
-        "items/04_table1_validation_accuracy.html",
-        "items/07_appendix_a_gradient_covariance.html",
-        "items/08_figure4_loss_landscape.html",
+        "items/00_start_here.html#item-start-here",
+        "items/01_figure1_generalization_gap.html#item-figure1",
+        "items/04_table1_validation_accuracy.html#item-table1",
+        "items/07_appendix_a_gradient_covariance.html#item-appendix-a",
+        "items/08_figure4_loss_landscape.html#item-figure4",
     ]
 
 
 def test_item_page_has_verdict_figure_and_downloads(pages, site):
     page = pages["items/01_figure1_generalization_gap.html"]
     assert page.select_one(".verdict-card .verdict-reproduced").get_text() == "reproduced"
-    assert page.select_one("figure img")["alt"] == 'Four rising curves: "small" lowest'
-    assert page.select_one("figcaption em").get_text() == "gap"
+    assert "validation error at equal epochs grows with batch size 5.2 → 9.1 %, n = 3" in words(page)
+    assert "3 seeds · 18 of 18 runs · 2 min of training · scale quick" in words(page)
     names = {Path(link["href"]).name for link in page.select("a.download")}
     gap = {f"figure1_gap.{suffix}" for suffix in ("png", "svg", "csv")}
     assert names == gap | {"01_figure1_generalization_gap.ipynb"}
-    assert "numpy: 2.3.1, pandas: 3.1.1" in words(page)
+    below = page.select_one(".cell_output img").find_next(class_="downloads")
+    assert {Path(link["href"]).name for link in below.select("a.download")} == gap
+    assert "numpy: 2.3.1" in words(pages["items/04_table1_validation_accuracy.html"])  # it has no notebook that says so
+
+
+def test_an_item_has_one_page_and_shows_a_figure_once(pages):
+    assert not [name for name in pages if name.startswith("notebooks/")]
+    page = pages["items/01_figure1_generalization_gap.html"]
+    assert len(page.select("article img")) == 1
+    text = words(page)
+    assert text.index("reproduced C1") < text.index("Error: the gap") < text.index("What the paper claims")
 
 
 def test_what_is_not_tested_is_listed_below_the_cards(pages):
@@ -100,22 +113,24 @@ def test_pages_say_what_is_missing(pages):
 
 
 def test_what_a_scale_leaves_out_is_not_tested_and_what_it_measures_is_counted():
-    left_out, measured = (Item("x", claims=("C5",), measurements=made) for made in ((), ("m-1", "m-2")))
+    records = [Record(measurements=made) for made in ((), ("m-1", "m-2"))]
+    left_out, measured = (Entry(get_item("figure4"), record, None) for record in records)
     assert site_pages._tally(left_out) == [("C5", VERDICTS[-1], 1)] and site_pages._tally(measured) == [("C5", "", 1)]
     macros = site_pages.environment().get_template("macros.j2").make_module({"tally": site_pages._tally})
-    assert [macros.runs(item).strip() for item in (left_out, measured)] == ["no runs", "2 measurements"]
+    assert [macros.runs(record).strip() for record in records] == ["no runs", "2 measurements"]
 
 
 def test_notebook_page_is_folded_and_clean(pages):
-    page = pages["notebooks/01_figure1_generalization_gap.html"]
-    assert page.find("h1").get_text().startswith("Figure 1: larger batches generalise worse (notebook)")
+    page = pages["items/01_figure1_generalization_gap.html"]
+    assert page.find("h1").get_text().startswith("Figure 1: larger batches generalise worse")
     assert all(code.find_parent("details") for code in page.select(".cell_input"))
     text = words(page)
     assert page.select_one("section p a[href='00_start_here.html']").get_text() == "the start"
     assert "and ImageNet." in text  # which is not in this report, so it is no link
+    assert page.find("a", string="ImageNet") is None
     assert "save_figure" in text and "# Parameters" not in text and "how much to run" not in text
     assert page.select_one(".cell_output img")["alt"] == 'Four rising curves: "small" lowest'
-    assert "An Exception was encountered" not in words(pages["notebooks/08_figure4_loss_landscape.html"])
+    assert "An Exception was encountered" not in words(pages["items/08_figure4_loss_landscape.html"])
 
 
 def test_api_pages_document_what_can_be_imported(pages):
@@ -198,18 +213,18 @@ def test_an_empty_folder_is_refused(tmp_path):
         build.build_report(tmp_path, "desk")
 
 
-def test_exhibits_come_in_the_order_of_the_notebook(tmp_path):
-    """So that the picture of an item is of its first network, whatever the names."""
-    write = {"b": 1, "a": 2, "c": 0}
-    for name, position in write.items():
-        for folder in ("figures", "tables"):
-            path = tmp_path / "quick" / folder / f"{name}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"name": name, "item": "x"} | ({"position": position} if position else {})))
-    (tmp_path / "quick" / "items").mkdir()
-    (tmp_path / "quick" / "items" / "x.json").write_text('{"item": "x"}')
-    (item,) = read_contents(tmp_path / "quick").items
-    assert [exhibit.name for exhibit in item.figures] == [table.name for table in item.tables] == ["c", "b", "a"]
+def test_the_picture_of_an_item_is_the_first_that_is_there(tmp_path):
+    """Of its first network, whatever the names."""
+    exhibits = [{"folder": "tables", "name": "b"}, *({"folder": "figures", "name": name} for name in "cba")]
+    (tmp_path / "quick" / "items").mkdir(parents=True)
+    (tmp_path / "quick" / "items" / "figure1.json").write_text(json.dumps({"exhibits": exhibits}))
+    for name in ("tables/b.md", "figures/a.png", "figures/b.svg"):
+        (tmp_path / "quick" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "quick" / name).touch()
+    contents = read_contents(tmp_path / "quick")
+    (entry,) = contents.entries
+    assert [exhibit.name for exhibit in entry.facts.exhibits] == ["b", "c", "b", "a"]
+    assert contents.first_picture(entry).id == "figures/b"
 
 
 def test_an_unreadable_record_is_named(tmp_path):
@@ -221,9 +236,9 @@ def test_an_unreadable_record_is_named(tmp_path):
 
 
 def test_a_failed_build_leaves_the_old_report(tmp_path, monkeypatch):
-    record = tmp_path / "quick" / "items" / "x.json"
+    record = tmp_path / "quick" / "items" / "figure1.json"
     record.parent.mkdir(parents=True)
-    record.write_text('{"item": "x", "notebook": "01_x", "title": "X", "seeds": null}')
+    record.write_text("{}")
     monkeypatch.setattr(build, "_run_sphinx", write_html)
     index = build.build_report(tmp_path, "quick")
     assert build.build_report(tmp_path, "quick").read_text() == "whole"  # a second build replaces the first
@@ -255,7 +270,16 @@ def test_a_warning_of_sphinx_fails_the_build_and_is_shown(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("location", "counts"), [("gbnlib/regimes.py:docstring of gbnlib.regimes.Phase:3", False), ("index.md:3", True)]
+    ("location", "counts"),
+    [
+        ("gbnlib/regimes.py:docstring of gbnlib.regimes.Phase:3", False),
+        ("index.md:3", True),
+        ("items/index.md:3", True),
+        ("source/items/01_x.ipynb:10003", True),  # in its first cell, which is the card
+        ("source/items/01_x.ipynb:20003", False),
+        (("items/01_x", 100003), False),
+        ("items/01_x", False),
+    ],
 )
 def test_only_the_markup_of_docstrings_is_let_pass(location, counts):
     record = logging.LogRecord("sphinx", logging.WARNING, "x.py", 1, "Unexpected indentation.", None, None)
@@ -263,24 +287,39 @@ def test_only_the_markup_of_docstrings_is_let_pass(location, counts):
     assert OutsideDocstrings().filter(record) is counts
 
 
-def test_each_picture_of_a_cell_has_its_own_words():
-    table = {"output_type": "display_data", "data": {"text/plain": "a table"}, "metadata": {}}
+def page_of(*cells: dict) -> list:
+    """The cells of the page of a notebook, with what comes before and after it."""
+    notebook = nbformat.from_dict({"cells": [{"metadata": {}, **cell} for cell in cells], "metadata": {}})
+    return as_page(notebook, "# X", "the end", ", ".join).cells
+
+
+def test_each_picture_of_a_cell_has_its_own_words_and_downloads():
+    table = {"output_type": "display_data", "data": {"text/plain": "a table"}, "metadata": {"exhibit": "tables/x"}}
     pictures = [
         {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
         for alt in ("of F1", "of ResNet44")
     ]
-    outputs = [table, pictures[0], table, pictures[1], table]
-    cell = {"cell_type": "code", "source": "x", "metadata": {}, "outputs": outputs}
-    _, first, second = as_page({"cells": [cell]}, Item("x", title="X"), "note")["cells"]
-    assert first["outputs"] == outputs[:3] and second["outputs"] == outputs[3:]
+    outputs = [table, pictures[0], table, pictures[1]]
+    _, first, below, second, _ = page_of({"cell_type": "code", "source": "x", "outputs": outputs})
+    assert first["outputs"] == outputs[:3] and second["outputs"] == outputs[3:] and below.source == "tables/x, tables/x"
     assert [each["metadata"]["mystnb"]["image"]["alt"] for each in (first, second)] == ["of F1", "of ResNet44"]
     assert first["metadata"]["tags"] == ["hide-input"] and second["metadata"]["tags"] == ["remove-input"]
     assert second["source"]  # MyST-NB leaves out a cell without any
 
 
-def test_a_notebook_without_a_heading_gets_the_title_of_its_item():
-    cell = {"cell_type": "code", "source": "x", "metadata": {}, "outputs": []}
+@pytest.mark.parametrize("ran", [True, False])
+def test_the_first_figure_comes_before_the_text_if_there_is_one(ran):
+    output = {"output_type": "stream", "name": "stdout", "text": "x"}
+    code = {"cell_type": "code", "source": "draw()", "metadata": {"tags": ["figure"]}, "outputs": [output] * ran}
+    titles = ["# X\n\nIntroduction", "## Method", "## Figure", "## Limits"]
+    texts = [{"cell_type": "markdown", "source": title} for title in titles]
+    sources = [cell.source.strip() for cell in page_of(*texts[:3], code, texts[3])]
+    before, figure = ["## About this notebook\n\nIntroduction", "## Method"], ["## Figure", "draw()"]
+    order = figure + before if ran else before + figure
+    assert sources == ["# X", *order, "## Limits", "the end"]
+
+
+def test_a_cleared_line_is_not_shown_and_a_notebook_needs_no_heading():
     cleared = {"output_type": "display_data", "data": {"text/markdown": "", "text/plain": "<Markdown>"}, "metadata": {}}
-    page = as_page({"cells": [cell | {"outputs": [cleared]}]}, Item("x", title="X"), "note")
-    assert page["cells"][0]["source"] == "# X (notebook)\n\nnote"
-    assert page["cells"][1]["outputs"] == []
+    head, code, _ = page_of({"cell_type": "code", "source": "x", "outputs": [cleared]})
+    assert head["source"] == "# X" and code["outputs"] == []

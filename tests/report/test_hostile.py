@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from gbnlib.report.build import build_report
-from gbnlib.report.site import escape
+from gbnlib.report.items import get_item, items
+from gbnlib.report.site import contents, escape
 from gbnlib.report.site.safe import clean_html
 
 OUTSIDE = "http://outside.invalid/x"
@@ -117,22 +119,22 @@ def spoil(folder: Path) -> None:
     """Put what is live into every field of every file, and what is odd into one caption each."""
     every = "\n\n".join(LIVE)
     for path in (folder / "items").glob("*.json"):
-        words = {name: f"{path.stem} {every}" for name in ("title", "finding", "scale", "scale_summary", "command")}
-        change(path, **words, networks=LIVE, datasets=LIVE, limits=LIVE, provenance={SCRIPT: LIVE, "": {"a": SCRIPT}})
+        change(path, datasets=LIVE, measurements=LIVE, provenance={SCRIPT: every, "": "a"})
     for path in (folder / "verdicts").glob("*.json"):
         names = ("statement", "scale", "network_label", "dataset_label", "criterion", "evidence", "published", "tag")
         change(path, **dict.fromkeys(names, every), runs=[every])
     cells = "|".join(LIVE).replace("\n", " ")
+    shown = []
     for number, words in enumerate([*ODD, *LIVE]):
-        for kind in ("figures", "tables"):
-            described = {"item": "figure1", "caption": words, "alt": words, "position": number}
-            write(folder / kind / f"odd{number}.json", described)
+        name = {"name": f"odd{number}", "caption": words, "alt": words}
+        shown += [{"folder": "figures", **name}, {"folder": "tables", **name}]
         shutil.copy(folder / "figures/figure1_gap.png", folder / f"figures/odd{number}.png")
         table = f"| a | {words} |\n|---|--:|\n| {words} | {cells} |\n| b |\n"
         (folder / f"tables/odd{number}.md").write_text(table, encoding="utf-8")
+    for item in ("figure1", "appendix_a"):  # with a notebook, and without one
+        change(folder / f"items/{item}.json", exhibits=shown)
     shutil.copy(folder / "figures/figure1_gap.png", folder / "figures/a.b.png")
     spoil_notebook(folder / "notebooks/01_figure1_generalization_gap.ipynb")
-    write_odd_items(folder)
 
 
 def spoil_notebook(path: Path) -> None:
@@ -154,20 +156,18 @@ def spoil_notebook(path: Path) -> None:
     nbformat.write(book, path)
 
 
-def write_odd_items(folder: Path) -> None:
-    for number, words in enumerate(ODD):
-        write(
-            folder / "items" / f"odd{number}.json", {"title": words, "finding": words, "limits": [words], "planned": 1}
-        )
-
-
 @pytest.fixture(scope="module")
 def hostile(fake_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of spoiled results; that it is built at all is a test of its own."""
     results = tmp_path_factory.mktemp("hostile") / "results"
     shutil.copytree(fake_results, results, ignore=shutil.ignore_patterns("report"))
     spoil(results / "quick")
-    return build_report(results, "quick").parent
+    first = get_item("figure1")
+    second = {"figure1b": replace(first, name="figure1b", title="Figure 1b: <b>", finding=" ".join(LIVE))}
+    write(results / "quick/items/figure1b.json", {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents, "items", lambda: items() | second)
+        return build_report(results, "quick").parent
 
 
 def pages(site: Path) -> dict[str, BeautifulSoup]:
@@ -189,13 +189,27 @@ def test_no_page_holds_anything_live(hostile):
 
 def test_what_looks_live_is_shown_as_it_is(hostile):
     every = pages(hostile)
-    for name in ("index.html", "items/01_figure1_generalization_gap.html", "items/index.html"):
-        text = every[name].get_text()
+    page = every["items/01_figure1_generalization_gap.html"]
+    for each in (every["index.html"], page, every["items/07_appendix_a_gradient_covariance.html"]):
+        text = each.get_text()
         assert SCRIPT in text and f"![picture]({OUTSIDE}.png)" in text and "[click](javascript:window.ran=1)" in text
-    book = every["notebooks/01_figure1_generalization_gap.html"]
-    assert book.select_one("table.t td[colspan='2']").get_text() == "in a table" and SCRIPT in book.get_text()
-    shown = {caption.get_text() for caption in every["items/01_figure1_generalization_gap.html"].select("figcaption p")}
-    assert {"1. a#", "[a](b)#", "{{ 7 * 7 }}#", "| a | b |#", "&lt;#"} <= shown
+    assert page.select_one("table.t td[colspan='2']").get_text() == "in a table"
+    for name in ("01_figure1_generalization_gap", "07_appendix_a_gradient_covariance"):
+        shown = {caption.get_text() for caption in every[f"items/{name}.html"].select("figcaption p")}
+        assert {"1. a#", "[a](b)#", "{{ 7 * 7 }}#", "| a | b |#", "&lt;#"} <= shown
+
+
+def test_items_of_one_notebook_share_its_page_and_are_linked_to_their_places(hostile):
+    every = pages(hostile)
+    page = every["items/01_figure1_generalization_gap.html"]
+    assert page.find("h1").get_text().startswith("Figure 1 · Figure 1b")
+    for item, title in (("figure1", "Figure 1: larger"), ("figure1b", "Figure 1b: <b>")):
+        assert page.find(id=f"item-{item}")
+        for name, up in (("index.html", "items/"), ("items/index.html", "")):
+            (link, *_) = every[name].select(f"article a[href='{up}01_figure1_generalization_gap.html#item-{item}']")
+            assert link.get_text().startswith((title, "C1"))
+    headings = [heading.get_text() for heading in page.select("article h2")][:2]
+    assert headings == ["Figure 1: larger batches generalise worse#", "Figure 1b: <b>#"]
 
 
 def test_nothing_from_beside_the_sources_is_copied_into_the_report(hostile):
@@ -213,7 +227,7 @@ def test_every_page_has_a_policy_that_names_each_of_its_own_scripts(hostile):
 
 
 @pytest.mark.parametrize("page", ["index.html", "items/01_figure1_generalization_gap.html", "items/index.html",
-                                  "items/odd0.html", "notebooks/01_figure1_generalization_gap.html"])  # fmt: skip
+                                  "items/07_appendix_a_gradient_covariance.html"])  # fmt: skip
 def test_nothing_runs_and_nothing_is_asked_of_the_network(browser, hostile, asked, page):
     browser.get_log("browser")
     browser.get((hostile / page).as_uri())

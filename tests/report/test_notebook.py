@@ -4,12 +4,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from gbnlib import experiments, files, paper
+from gbnlib import __version__, experiments, files, paper
 from gbnlib.errors import UsageError
 from gbnlib.measurements import functions
 from gbnlib.report.items import get_item
 from gbnlib.report.notebook import Notebook
 from gbnlib.report.parameters import Parameters, patience
+from gbnlib.report.record import Record
 
 
 def notebook(*, train: bool = False, force: bool = False) -> Notebook:
@@ -100,6 +101,22 @@ def test_a_scale_without_runs_says_so_and_counts_none(capsys) -> None:
 
 
 def test_a_caption_says_what_its_figure_averages() -> None:
-    notebook().save_figure(plt.figure(), "x", "A figure.", "Words.", runs=pd.DataFrame({"seed": [0, 1, 2]}))
-    described = files.read_json(files.results_root() / "smoke" / "figures" / "x.json")
-    assert described["caption"] == "A figure. Means over 3 seeds with 95 % t intervals."
+    page = notebook()
+    page.save_figure(plt.figure(), "x", "A figure.", "Words.", runs=pd.DataFrame({"seed": [0, 1, 2]}))
+    assert page.exhibits["figures/x"].caption == "A figure. Means over 3 seeds with 95 % t intervals."
+
+
+def test_the_record_is_read_as_it_was_written(capsys) -> None:
+    page = notebook()
+    page.save_table(pd.DataFrame({"a": [1]}), "x", "A table.")
+    page.save_figure(plt.figure(), "x", "A figure.", "Words.")
+    page.save_table(pd.DataFrame({"a": [2]}), "x", "The table again.")
+    page.footer()
+    record = Record.read(files.results_root() / "smoke" / "items" / "scorecard.json")
+    assert [(each.id, each.caption, each.alt) for each in record.exhibits] == [
+        ("tables/x", "The table again.", ""),
+        ("figures/x", "A figure.", "Words."),
+    ]
+    assert {name: record.provenance[name] for name in ("gbnlib", "device")} == {"gbnlib": __version__, "device": "cpu"}
+    shown = capsys.readouterr().out
+    assert all(str(value) in shown for value in record.provenance.values())

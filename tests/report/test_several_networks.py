@@ -16,6 +16,7 @@ from gbnlib.report import distance_plots, plots, position_plots
 from gbnlib.report.items import get_item
 from gbnlib.report.notebook import Notebook
 from gbnlib.report.parameters import Parameters
+from gbnlib.report.record import Exhibit, Record
 from gbnlib.training import DistanceProbe, log_spaced
 from gbnlib.training.loop import HISTORY_COLUMNS
 
@@ -89,10 +90,10 @@ def execute(item: str) -> None:
             names["scale"] = "desk"
 
 
-def described(kind: str) -> dict[str, dict]:
-    """The words of all figures or tables that were saved, by name, in the order of the notebook."""
-    found = [files.read_json(path) for path in (files.results_root() / "desk" / kind).glob("*.json")]
-    return {words["name"]: words for words in sorted(found, key=lambda words: words["position"])}
+def described(item: str, folder: str) -> dict[str, Exhibit]:
+    """The figures or tables that an item's record names, by name, in the order of the notebook."""
+    record = Record.read(files.results_root() / "desk" / "items" / f"{item}.json")
+    return {exhibit.name: exhibit for exhibit in record.exhibits if exhibit.folder == folder}
 
 
 @pytest.fixture
@@ -114,17 +115,17 @@ def test_a_figure_is_made_for_each_network_whatever_is_finished(item: str, finis
     store_runs(item, finished)
     execute(item)
     figures, tables = PER_NETWORK[item]
-    shown = described("figures")
+    shown = described(item, "figures")
     for name in figures:
         for network, suffix in (("f1", ""), ("resnet44", "_resnet44")):
             words = shown[f"{name}{suffix}"]
-            assert titles[words["name"]] == WHERE[network]
-            assert words["caption"].startswith(f"{WHERE[network]}. ") and words["alt"].startswith(f"{WHERE[network]}. ")
+            assert titles[words.name] == WHERE[network]
+            assert words.caption.startswith(f"{WHERE[network]}. ") and words.alt.startswith(f"{WHERE[network]}. ")
         assert list(shown).index(name) + 1 == list(shown).index(f"{name}_resnet44")
     for name in tables:
         for network, suffix in (("f1", ""), ("resnet44", "_resnet44")):
-            words = described("tables").get(f"{name}{suffix}")
-            assert words["caption"].startswith(f"{WHERE[network]}. ") if words else network not in finished
+            words = described(item, "tables").get(f"{name}{suffix}")
+            assert words.caption.startswith(f"{WHERE[network]}. ") if words else network not in finished
     verdicts = {(each.claim, each.network): each.tested for each in claims.read_verdicts("desk") if each.network}
     judged = [(claim, network) for claim in get_item(item).claims for network in ("f1", "resnet44")]
     assert verdicts == {(claim, network): network in finished for claim, network in judged}
@@ -147,7 +148,10 @@ def test_table1_draws_the_rows_that_have_runs(finished: tuple, figures: list, ta
     store_runs("table1", finished)
     execute("table1")
     assert titles == {name: WHERE[name.removeprefix("table1_")] for name in figures}
-    assert list(described("figures")) == figures and list(described("tables")) == ["table1", *tables]
+    assert list(described("table1", "figures")) == figures and list(described("table1", "tables")) == [
+        "table1",
+        *tables,
+    ]
 
 
 def test_the_papers_curve_is_drawn_for_the_papers_network_alone() -> None:

@@ -7,10 +7,14 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+from docutils import nodes
+from sphinx.util.logging import get_node_location
+
 from gbnlib.report.site.pages import environment
 
-#: Where a warning is about a notebook: Sphinx gives its document, or its file and line.
-NOTEBOOK = re.compile(r"(^|/)notebooks/(?!index\b)[^/:]+(\.ipynb.*)?$")
+#: Where a warning is about a notebook: a document, or a file and a line. MyST-NB counts 10,000 lines a cell, and the
+#: first cell is the report's own.
+NOTEBOOK = re.compile(r"(^|/)items/(?!index\b)[^/:]+(?!:1\d{4}\b)(:.*)?$")
 
 
 class OutsideDocstrings(logging.Filter):
@@ -22,7 +26,8 @@ class OutsideDocstrings(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         location = getattr(record, "location", "")
-        place = str(location[0] if isinstance(location, tuple) else location)
+        location = get_node_location(location) if isinstance(location, nodes.Node) else location
+        place = ":".join(map(str, location)) if isinstance(location, tuple) else str(location)
         return "docstring of" not in place and not NOTEBOOK.search(place)
 
 

@@ -1,26 +1,23 @@
-"""Turn an executed notebook into a page: code folded, alt text on pictures, traces of the tools gone.
-
-A notebook is handled as the JSON that it is: importing nbformat takes longer than all that is done here.
-"""
+"""Turn an executed notebook into a page: a card on top, the figure first, code folded, traces of the tools gone."""
 
 import re
 from binascii import a2b_base64
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from gbnlib.errors import UsageError
 from gbnlib.files import read_json
-from gbnlib.report.site.escape import text
-
-if TYPE_CHECKING:
-    from gbnlib.report.site.contents import Item
 
 PARAMETER_TAGS = {"parameters", "injected-parameters"}
+FIGURE_TAGS = {"figure", "table"}
 ERROR_NOTICE = "papermill-error-cell-tag"
 SHOWN = ("image/png", "text/html", "text/markdown", "text/plain")
+ABOUT = "## About this notebook"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LOCAL_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)\s]*)\)")
 # What MyST takes for a call of a directive or a role; a notebook has no use for them, and some of them read files.
@@ -29,130 +26,64 @@ ROLE = re.compile(r"(?<!\\)(?=\{[\w+:-]+\}`)")
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
-def _joined(value: object) -> object:
-    """A text, which notebooks may keep as a list of lines."""
-    return "".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _shown(data: object) -> object:
-    """Of the forms of an output those that a page shows: of a widget none, and no picture that cannot be read."""
-    if not isinstance(data, dict):
-        return data
-    kept = {} if WIDGET in data else {kind: _joined(data[kind]) for kind in SHOWN if kind in data}
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook (format 4); a `UsageError` of one line if it is none."""
+    content = read_json(path)
     try:
-        a2b_base64(kept.get("image/png", ""))
-    except (ValueError, TypeError):
-        del kept["image/png"]
-    return kept
+        nbformat.validate(content, version=4)
+        return nbformat.v4.to_notebook(content)
+    except Exception as error:  # what is wrong in a file decides which one comes
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{path} is no notebook ({said}). Execute it again.") from None
 
 
-Text = Annotated[str, BeforeValidator(_joined)]
-
-
-class Stream(BaseModel):
-    """What was printed."""
-
-    output_type: Literal["stream"]
-    name: str
-    text: Text
-
-
-class Error(BaseModel):
-    """Where the notebook stopped."""
-
-    output_type: Literal["error"]
-    ename: str
-    evalue: str
-    traceback: list[str]
-
-
-class Display(BaseModel):
-    """What was shown, in several forms."""
-
-    output_type: Literal["display_data", "execute_result"]
-    data: Annotated[dict[str, str], BeforeValidator(_shown)]
-    metadata: dict[str, Any]
-    execution_count: int | None = None
-
-
-class Tags(BaseModel):
-    """What is said of a cell."""
-
-    tags: list[str] = []
-
-
-class Cell(BaseModel):
-    """A cell; one of code has outputs."""
-
-    cell_type: Literal["markdown", "code", "raw"]
-    source: Text
-    metadata: Tags
-    outputs: list[Annotated[Stream | Error | Display, Field(discriminator="output_type")]] = []
-
-
-class Papermill(BaseModel):
-    """How papermill executed the notebook."""
-
-    parameters: dict[str, Any] = {}
-
-
-class Facts(BaseModel):
-    """What is said of a notebook."""
-
-    papermill: Papermill = Papermill()
-
-
-class Book(BaseModel):
-    """A notebook of format 4, as much of it as a page shows."""
-
-    cells: list[Cell]
-    metadata: Facts
-
-
-def read_notebook(path: Path) -> dict:
-    """Read a notebook (format 4), with the source of each cell as one string; a `UsageError` if it is none."""
-    try:
-        return Book.model_validate(read_json(path)).model_dump(exclude_unset=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{path} is no notebook ({where}: {first['msg']}). Execute it again.") from None
-
-
-def first_error(notebook: dict) -> str:
+def first_error(notebook: NotebookNode) -> str:
     """Return the error at which the notebook stopped, as ``Name: message``, or ''."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
-            if output["output_type"] == "error":
-                return f"{output['ename']}: {output['evalue']}"
-    return ""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
+    errors = (f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error")
+    return next(errors, "")
 
 
-def parameters(notebook: dict) -> dict[str, object]:
-    """Return the parameters papermill was given."""
-    return notebook["metadata"].get("papermill", {}).get("parameters", {})
+def exhibits(outputs: list[NotebookNode]) -> list[str]:
+    """Return the figures and tables of some outputs, by the ids that were saved with them."""
+    return [str(output.metadata.exhibit) for output in outputs if "exhibit" in output.get("metadata", {})]
 
 
-def as_page(notebook: dict, item: "Item", note: str, shown: Collection[str] = ()) -> dict:
-    """Return the notebook as the report shows it, with ``note`` below its first heading.
+def as_page(
+    notebook: NotebookNode, card: str, rest: str, downloads: Callable[[list[str]], str], pages: Collection[str] = ()
+) -> NotebookNode:
+    """Return the notebook as the report shows it: ``card`` in place of its heading, its first figure before the text.
 
-    Of the links to other files those to the notebooks in ``shown`` stay; the report holds nothing else.
+    ``downloads`` writes what is offered below each figure or table; ``rest`` comes at the end. Of the links to other
+    files those to the notebooks in ``pages`` stay; the report holds nothing else.
     """
-    kept = [cell for cell in notebook["cells"] if cell["source"].strip() and ERROR_NOTICE not in _tags(cell)]
-    cells = []
-    for cell in kept:
-        cells += _code(cell) if cell["cell_type"] == "code" else [_text(_unlinked(_inert(cell["source"]), shown))]
-    suffix = "" if item.only_text else " (notebook)"
-    cells = _with_head(cells, item.title, suffix, note)
-    return {"nbformat": 4, "nbformat_minor": 4, "metadata": PYTHON, "cells": cells}
+
+    def written(source: str) -> NotebookNode:
+        kept = LOCAL_LINK.sub(
+            lambda link: link[0] if Path(link[2].partition("#")[0]).stem in pages else link[1], source
+        )
+        return new_markdown_cell(_inert(kept))
+
+    cells = [cell for cell in notebook.cells if cell.source.strip() and ERROR_NOTICE not in _tags(cell)]
+    if cells and cells[0].source.startswith("# "):  # the card has the title
+        cells[0].source = "\n".join([ABOUT, *cells[0].source.splitlines()[1:]])
+    shown = [new_markdown_cell(card)]
+    for cell in _figure_first(cells):
+        shown += _code(cell, downloads) if cell.cell_type == "code" else [written(cell.source)]
+    return new_notebook(cells=[*shown, new_markdown_cell(rest)], metadata=PYTHON)
 
 
-def _tags(cell: dict) -> set[str]:
-    return set(cell["metadata"].get("tags", ()))
+def _figure_first(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Put the section with the first figure or table before all others."""
+    starts = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
+    for start, end in pairwise([*starts, len(cells)]):
+        if any(_tags(cell) & FIGURE_TAGS and cell.get("outputs") for cell in cells[start:end]):
+            return cells[start:end] + cells[:start] + cells[end:]
+    return cells
 
 
-def _text(source: str) -> dict:
-    return {"cell_type": "markdown", "metadata": {}, "source": source}
+def _tags(cell: NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", ()))
 
 
 def _inert(source: str) -> str:
@@ -160,33 +91,24 @@ def _inert(source: str) -> str:
     return ROLE.sub(r"\\", DIRECTIVE.sub(r"\1text ", source))
 
 
-def _unlinked(source: str, shown: Collection[str]) -> str:
-    """Leave the words of a link to a file that is not in the report, and take the link away."""
-
-    def keep(link: re.Match) -> str:
-        return link[0] if Path(link[2].partition("#")[0]).stem in shown else link[1]
-
-    return LOCAL_LINK.sub(keep, source)
-
-
-def _code(cell: dict) -> list[dict]:
-    """A cell with its code folded, and one with hidden code for each further picture.
+def _code(cell: NotebookNode, downloads: Callable[[list[str]], str]) -> list[NotebookNode]:
+    """A cell with its code folded, and one with hidden code for each further picture, with their downloads.
 
     MyST-NB has one alt text a cell, and leaves out a cell whose source is empty.
     """
-    tag = "remove-input" if _tags(cell) & PARAMETER_TAGS else "hide-input"
-    first, *others = _one_picture_each([output for output in cell.get("outputs", ()) if _visible(output)])
-    return [_part(tag, cell["source"], first), *(_part("remove-input", "pass", outputs) for outputs in others)]
+    tag, source, shown = "remove-input" if _tags(cell) & PARAMETER_TAGS else "hide-input", cell.source, []
+    for outputs in _one_picture_each([output for output in cell.outputs if _visible(output)]):
+        metadata = {"tags": [tag], "mystnb": {"image": {"alt": _alt(outputs)}}}
+        shown.append(new_code_cell(source, metadata=metadata, outputs=outputs))
+        if offered := downloads(exhibits(outputs)):
+            shown.append(new_markdown_cell(offered))
+        tag, source = "remove-input", "pass"
+    return shown
 
 
-def _part(tag: str, source: str, outputs: list[dict]) -> dict:
-    metadata = {"tags": [tag], "mystnb": {"image": {"alt": _alt(outputs)}}}
-    return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": outputs, "execution_count": None}
-
-
-def _one_picture_each(outputs: list[dict]) -> list[list[dict]]:
+def _one_picture_each(outputs: list[NotebookNode]) -> list[list[NotebookNode]]:
     """Cut outputs in front of each picture but the first."""
-    parts: list[list[dict]] = [[]]
+    parts: list[list[NotebookNode]] = [[]]
     for output in outputs:
         if _is_picture(output) and any(map(_is_picture, parts[-1])):
             parts.append([])
@@ -194,28 +116,27 @@ def _one_picture_each(outputs: list[dict]) -> list[list[dict]]:
     return parts
 
 
-def _is_picture(output: dict) -> bool:
+def _is_picture(output: NotebookNode) -> bool:
     return "image/png" in output.get("data", {})
 
 
-def _visible(output: dict) -> bool:
-    """Tell whether there is anything to see: not in a progress line that was cleared at the end."""
-    data = output.get("data", {"text/plain": "something"})
-    return bool(data) and bool(data.get("text/markdown", "something").strip())
+def _visible(output: NotebookNode) -> bool:
+    """Leave of an output the forms that a page shows; tell whether there is anything to see.
 
-
-def _alt(outputs: list[dict]) -> str:
-    """Return the alt text that ``save_figure`` leaves in the metadata of its output; MyST-NB looks for it elsewhere."""
-    images = (image for output in outputs for image in output.get("metadata", {}).values() if isinstance(image, dict))
-    return next((str(image["alt"]) for image in images if image.get("alt")), "Picture drawn by the code of this cell")
-
-
-def _with_head(cells: list[dict], title: str, suffix: str, note: str) -> list[dict]:
-    """Put the note below the first heading; a notebook that starts without one gets its item's title.
-
-    The suffix tells the notebook's page from that of its results, which has the same title, in a list of both.
+    There is not in a widget, in a picture that cannot be read, and in a progress line that was cleared at the end.
     """
-    heading, _, rest = cells[0]["source"].lstrip().partition("\n") if cells else ("", "", "")
-    if cells and cells[0]["cell_type"] == "markdown" and heading.startswith("# "):
-        return [_text(f"{heading}{suffix}\n\n{note}\n\n{rest}"), *cells[1:]]
-    return [_text(f"# {text(title)}{suffix}\n\n{note}"), *cells]
+    if "data" not in output:
+        return True
+    output.data = {} if WIDGET in output.data else {kind: output.data[kind] for kind in SHOWN if kind in output.data}
+    try:
+        a2b_base64(output.data.get("image/png", ""))
+    except (ValueError, TypeError):
+        del output.data["image/png"]
+    return bool(output.data) and bool(output.data.get("text/markdown", "something").strip())
+
+
+def _alt(outputs: list[NotebookNode]) -> str:
+    """Return the alt text that ``save_figure`` leaves in the metadata of its output; MyST-NB looks for it elsewhere."""
+    images = (output.get("metadata", {}).get("image/png") for output in outputs)
+    alts = (str(image["alt"]) for image in images if isinstance(image, dict) and image.get("alt"))
+    return next(alts, "Picture drawn by the code of this cell")

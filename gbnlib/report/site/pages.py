@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+from nbformat.v4 import new_notebook
 
 from gbnlib import claims, paper
 from gbnlib.claims.decision import NOT_TESTED
@@ -17,7 +18,7 @@ from gbnlib.report import benchmarks
 from gbnlib.report.listing import duration
 from gbnlib.report.networks import network_table
 from gbnlib.report.site import escape, notebooks
-from gbnlib.report.site.contents import Contents, Exhibit, Item, claim_order
+from gbnlib.report.site.contents import Contents, Entry, claim_order
 
 SITE = Path(__file__).parent
 _NETWORK_COLUMNS = ("left", "left", "right", "right", "right", "left")
@@ -31,29 +32,34 @@ def write_source(contents: Contents, source: Path) -> None:
         copy(SITE / name, source / name)
     _write(source / "report.json", json.dumps({"scale": contents.scale}))
     render = _renderer(contents)
-    for page in ("index", "guide", "benchmarks", "items/index", "notebooks/index"):
+    for page in ("index", "guide", "benchmarks", "items/index"):
         _write(source / f"{page}.md", render(page, summary=_summary(contents)))
     if benchmarks.layer_figure().is_file():
         _copy(benchmarks.layer_figure(), source)
-    shown = {item.slug for item in contents.items if item.executed}
-    for item in contents.items:
-        _write_item(item, source, render, shown)
+    for name, entries in contents.pages.items():
+        _write_page(name, entries, contents, source, render)
 
 
-def _write_item(item: Item, source: Path, render: Callable[..., str], shown: set[str]) -> None:
-    """Write the page of an item, the page of its notebook and the files both link to."""
-    for exhibit in (*item.figures, *item.tables):
-        for file in exhibit.files.values():
-            _copy(file, source)
-    notebook = notebooks.read_notebook(item.executed) if item.executed else None
-    error = notebooks.first_error(notebook) if notebook else ""
-    if not item.only_text:
-        _write(source / f"items/{item.slug}.md", render("item", item=item, error=error))
-    if notebook:
-        _copy(item.executed, source)
-        note = render("note", item=item, error=error, parameters=notebooks.parameters(notebook))
-        page = notebooks.as_page(notebook, item, note, shown)
-        _write(source / f"notebooks/{item.slug}.ipynb", json.dumps(page))
+def _write_page(name: str, entries: list[Entry], contents: Contents, source: Path, render: Callable[..., str]) -> None:
+    """Write the page of a notebook and its items, and the files it links to."""
+    saved = {exhibit.id: exhibit for entry in entries for exhibit in entry.facts.exhibits}
+    for file in (file for exhibit in saved.values() for file in contents.files(exhibit).values()):
+        _copy(file, source)
+    executed = entries[0].executed
+    notebook = notebooks.read_notebook(executed) if executed else new_notebook()
+    if executed:
+        _copy(executed, source)
+    shown = {each for cell in notebook.cells for each in notebooks.exhibits(cell.get("outputs", []))}
+    rest = [exhibit for exhibit in saved.values() if exhibit.id not in shown]
+    values = {"entries": entries, "executed": executed, "error": notebooks.first_error(notebook)}
+    values["parameters"] = notebook.metadata.get("papermill", {}).get("parameters", {})
+
+    def downloads(ids: list[str]) -> str:
+        return render("downloads", exhibits=[saved[each] for each in ids if each in saved])
+
+    texts = render("item", **values), render("rest", rest=rest, **values)
+    page = notebooks.as_page(notebook, *texts, downloads, contents.pages)
+    _write(source / f"items/{name}.ipynb", json.dumps(page))
 
 
 def _summary(contents: Contents) -> dict:
@@ -61,9 +67,8 @@ def _summary(contents: Contents) -> dict:
     return {
         "answer": _answer(contents),
         "judged": [verdict for verdict in contents.verdicts if verdict.tested],
-        "unfinished": [item for item in contents.items if item.finished < item.planned],
-        "datasets": sorted({name for item in contents.items for name in item.datasets}),
-        "scales": sorted({item.scale_summary for item in contents.items if item.planned and item.scale_summary}),
+        "unfinished": [entry for entry in contents.entries if entry.facts.finished < entry.facts.planned],
+        "datasets": sorted({name for entry in contents.entries for name in entry.facts.datasets}),
     }
 
 
@@ -76,32 +81,26 @@ def _answer(contents: Contents) -> Markup:
     return Markup(claims.summary(claims.completed(verdicts, contents.scale)))
 
 
-def _tally(item: Item) -> list[tuple[str, str, int]]:
+def _tally(entry: Entry) -> list[tuple[str, str, int]]:
     """Return (claim, verdict, how often) of an item; a claim without any has the verdict '' where something is run.
 
     What is not tested counts only where the claim is tested nowhere.
     """
-    tested = {verdict.claim for verdict in item.judged}
-    counted = [verdict for verdict in item.verdicts if verdict.tested or verdict.claim not in tested]
+    tested = {verdict.claim for verdict in entry.judged}
+    counted = [verdict for verdict in entry.verdicts if verdict.tested or verdict.claim not in tested]
     counts = Counter((verdict.claim, verdict.verdict) for verdict in counted)
-    missing = set(item.claims) - {claim for claim, _ in counts}
-    reason = "" if item.is_run else NOT_TESTED
+    missing = set(entry.item.claims) - {claim for claim, _ in counts}
+    reason = "" if entry.is_run else NOT_TESTED
     tally = [(claim, kind, count) for (claim, kind), count in counts.items()]
     return sorted(
         tally + [(claim, reason, 1) for claim in missing], key=lambda entry: (claim_order(entry[0]), entry[1])
     )
 
 
-def _downloads(item: Item) -> list[tuple[str, Exhibit]]:
-    """Return (folder, exhibit) for every figure and table with a file to offer."""
-    exhibits = [("figures", figure) for figure in item.figures] + [("tables", table) for table in item.tables]
-    return [(folder, exhibit) for folder, exhibit in exhibits if set(exhibit.files) - {"md"}]
-
-
 def _renderer(contents: Contents) -> Callable[..., str]:
     """Return ``render(page, **values)`` over the templates in ``pages/``."""
     env = environment()
-    env.globals |= {"contents": contents, "tally": _tally, "downloads": _downloads, "scales": paper.scales()}
+    env.globals |= {"contents": contents, "tally": _tally, "scales": paper.scales()}
     env.globals["networks"] = network_table().to_markdown(index=False, intfmt=",", colalign=_NETWORK_COLUMNS)
     env.globals |= {"layer_title": benchmarks.LAYER_TITLE, "layer_figure": benchmarks.layer_figure().is_file()}
     env.globals["benchmarks"] = [
@@ -125,7 +124,7 @@ def environment() -> jinja2.Environment:
         autoescape=True,  # only marks what macros return as ready: `finalize` comes first, and escapes for Markdown
         finalize=escape.text,
     )
-    env.filters |= escape.FILTERS | {"duration": duration, "count": _count, "slug": _slug, "flat": _flat}
+    env.filters |= escape.FILTERS | {"duration": duration, "count": _count, "slug": _slug}
     return env
 
 
@@ -135,19 +134,6 @@ def _count(number: int, noun: str) -> str:
 
 def _slug(value: str) -> Markup:
     return Markup(re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-") or "none")
-
-
-def _flat(value: object) -> str:
-    """Write a value of the provenance on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_flat(inner)}" for key, inner in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value))
-    return {True: "yes", False: "no", None: "unknown"}.get(value, str(value)) if _is_flag(value) else str(value)
-
-
-def _is_flag(value: object) -> bool:
-    return value is None or isinstance(value, bool)
 
 
 def _copy(file: Path, source: Path) -> None:
