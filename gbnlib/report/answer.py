@@ -88,16 +88,12 @@ def findings(verdicts: Sequence[claims.Verdict]) -> list[str]:
     """The tested claims that are findings, a line of Markdown each."""
     facts = paper.claims()
     return [
-        f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}. {_evidence(each.effect)}, n = {each.n}."
+        f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}, {number(each.effect)}"
+        + ("" if each.effect.paper is None else f"; the paper {each.effect.paper:+.2f}".replace("-", "−"))
+        + f" (n = {each.n})."
         for each in verdicts
         if each.tested and each.effect is not None and facts[each.claim].group == "finding"
     ]
-
-
-def _evidence(effect: claims.Effect) -> str:
-    """An effect in words, and the paper's number if it has one."""
-    beside = "" if effect.paper is None else f" (the paper: {effect.paper:+.2f})".replace("-", "−")
-    return f"{effect.what[:1].upper()}{effect.what[1:]}: {number(effect)}{beside}"
 
 
 def why_it_failed(effects: pd.DataFrame) -> list[str]:

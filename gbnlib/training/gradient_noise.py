@@ -1,7 +1,7 @@
 """The gradient noise scale of a model and its data: about the batch at which more of it stops paying.
 
 McCandlish, Kaplan, Amodei and others, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162): with the
-gradient G of the whole loss and the covariance Σ of single samples' gradients, B = tr Σ / |G|². A batch far below B
+gradient G of the whole loss and the covariance Σ of single samples' gradients, ``B = tr Σ / |G|²``. A batch far below B
 is mostly noise, and twice the batch is nearly worth twice the updates; far above it buys almost nothing.
 """
 
@@ -22,9 +22,9 @@ GROUPS = len(_T) + 1
 class NoiseScale:
     """What `noise_scale` found.
 
-    scale : B = tr Σ / |G|², in samples; infinite where the gradient is lost in the noise of so few batches.
+    scale : ``B = tr Σ / |G|²``, in samples; infinite where the gradient is lost in the noise of so few batches.
     low, high : its 95 % interval, from a jackknife over groups of batches; infinite where a group's gradient is lost.
-    trace : tr Σ, without bias. squared_norm : |G|², without bias, so that it may come out negative.
+    trace : tr Σ, without bias. squared_norm : ``|G|²``, without bias, so that it may come out negative.
     batches, batch_size : what it rests on.
     """
 
@@ -46,8 +46,8 @@ def noise_scale(
 ) -> NoiseScale:
     """Estimate the gradient noise scale at the model's present weights, without changing the model.
 
-    The gradients of many small batches of b samples each have the mean square |G|² + tr Σ / b, that of all m of them
-    together |G|² + tr Σ / (m b): two equations for two unknowns (appendix A.1 of the paper).
+    The gradients of many small batches of b samples each have the mean square ``|G|² + tr Σ / b``, that of all m of
+    them together ``|G|² + tr Σ / (m b)``: two equations for two unknowns (appendix A.1 of the paper).
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def _group_sums(
 
 
 def _solve(square_of_sum: Tensor, sum_of_squares: Tensor, number: int, size: int) -> tuple[float, float]:
-    """tr Σ and |G|² from the gradients of `number` batches: the square of their sum, and the sum of their squares."""
+    """tr Σ and ``|G|²`` from `number` gradients: the square of their sum, and the sum of their squares."""
     mean_square, square_of_mean = float(sum_of_squares) / number, float(square_of_sum) / number**2
     trace = size * number / (number - 1) * (mean_square - square_of_mean)
     return trace, (number * square_of_mean - mean_square) / (number - 1)

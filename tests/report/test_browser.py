@@ -134,3 +134,37 @@ def test_printing_opens_what_is_folded_and_is_light(browser, show):
     browser.execute_script("dispatchEvent(new Event('afterprint'))")
     folded, theme = browser.execute_script(state)
     assert folded > 0 and theme == "dark"
+
+
+def test_the_chart_switches_its_axis_and_reads_a_curve(browser, show) -> None:
+    show("index.html")
+    axis = "return [...document.querySelectorAll('figure.chart text')].map((text) => text.textContent)"
+    until(lambda: "epochs (log scale)" in browser.execute_script(axis))
+    curves = "return document.querySelectorAll('figure.chart .curve').length"
+    before = browser.execute_script(curves)
+    browser.execute_script("document.querySelectorAll('figure.chart input[type=radio]')[1].click()")
+    assert "updates (log scale)" in browser.execute_script(axis)
+    browser.execute_script("document.querySelector('figure.chart input[type=checkbox]:not(:checked)').click()")
+    assert browser.execute_script(curves) == before + 1
+    browser.execute_script("document.querySelector('figure.chart .curve').focus()")
+    said = browser.execute_script("return document.querySelector('figure.chart .said').textContent")
+    assert "updates, n = " in said and "%" in said
+    faint = "return document.querySelectorAll('figure.chart .curve.faint').length"
+    assert browser.execute_script(faint) == before
+
+
+@pytest.mark.parametrize("width", [420, 1400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_answer_is_within_the_first_screen_and_its_text_can_be_read(browser, show, width: int, theme: str) -> None:
+    """The one picture that is shown begins on the first screen, and no text of it or of the chart is under 9 px."""
+    show("index.html", width)
+    browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+    pictures = """return [...document.querySelectorAll("figure.answer img")].filter((image) => image.checkVisibility())
+      .map((image) => [image.getBoundingClientRect().top, image.currentSrc, image.clientWidth, image.naturalWidth])"""
+    shown = until(lambda: [each for each in browser.execute_script(pictures) if each[3]])
+    ((top, source, drawn, natural),) = shown
+    assert top < 900 and theme in source and ("narrow" in source) == (width == 420)
+    assert 12 * drawn / natural >= 9  # the smallest text of the picture has 12 px of its own
+    sizes = """return [...document.querySelectorAll("figure.chart text")].map((text) =>
+      parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"""
+    assert min(until(lambda: browser.execute_script(sizes))) >= 9

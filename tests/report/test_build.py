@@ -11,9 +11,10 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from gbnlib import paper
 from gbnlib.claims import VERDICTS
 from gbnlib.errors import UsageError
-from gbnlib.report import build
+from gbnlib.report import answer, build, evidence
 from gbnlib.report.items import get_item
 from gbnlib.report.record import Record
 from gbnlib.report.site import pages as site_pages
@@ -42,24 +43,46 @@ def words(page: BeautifulSoup) -> str:
 # What it says
 
 
-def test_front_page_answers_from_the_verdicts(pages):
-    text = words(pages["index.html"])
-    assert "At scale quick, 4 of 13 claims are tested, with F1 on MNIST digits (5,000 embedded)." in text
-    assert "1 reproduced, 1 partly reproduced, 1 not reproduced and 1 inconclusive." in text
-    assert "Reproduced : C1 (validation error at equal epochs" in text and "Not reproduced : C8" in text
-    assert "Not tested at this scale : C2, C3, C4, C5, C9, C10, C11, C12 and C13." in text
-    assert "Table 1: 11 of 18 runs" in text
+def test_front_page_has_the_shipped_answer_and_beside_it_what_this_report_found(pages):
+    page = pages["index.html"]
+    text, verdicts, table = words(page), evidence.verdicts(), answer.table()
+    assert answer.sentence(verdicts, table) in text
+    assert page.select_one("figure.answer img")["alt"].startswith(answer.title(verdicts))
+    rows = {row.select("td")[0].get_text().split()[0]: row for row in page.select("table.claims tbody tr")}
+    assert {claim for claim in rows if claim[0] == "C"} == set(paper.claims())
+    own = {
+        claim: [badge.get_text() for badge in rows[claim].select("td")[3].select(".verdict")]
+        for claim in paper.claims()
+    }
+    assert own["C1"] == ["reproduced"] and own["C8"] == ["not reproduced"] and own["C2"] == ["not tested"]
+    shipped = {each.claim: each for each in verdicts if each.tested}
+    for claim, row in rows.items():
+        if claim in shipped:
+            assert row.select("td")[2].select_one(".verdict").get_text() == shipped[claim].verdict
+            assert answer.number(shipped[claim].effect) in row.get_text()
+            assert row.select_one("svg.effect")["aria-label"].startswith(shipped[claim].effect.what)
+    assert "Table 1, 11 of 18 runs" in text
 
 
-def test_front_page_and_guide_say_what_the_methods_are_called(pages):
-    for name in ("index.html", "guide.html"):
-        assert "SB and LB: small and large batch." in words(pages[name]), name
+def test_front_page_is_short_and_its_pictures_are_there(pages, site):
+    page = pages["index.html"]
+    chart = page.select_one("figure.chart script")
+    assert len(json.loads(chart.get_text())) >= 3
+    for other in (chart, *page.select(".sd-card, .headerlink")):  # data and navigation
+        other.decompose()
+    assert len([word for word in words(page).split() if re.search(r"\w", word)]) <= 500
+    for source in page.select("figure.answer source"):
+        assert (site / source["srcset"]).is_file()
 
 
-def test_front_page_shows_plain_text_as_it_is(pages):
-    text = words(pages["index.html"])
-    for evidence in ("[1.1, 5.3] | n = 3", "−1.9 points <b>, n = 3", "more *again*"):
-        assert evidence in text
+def test_the_guide_says_what_the_methods_are_called(pages):
+    assert "SB and LB: small and large batch." in words(pages["guide.html"])
+
+
+def test_a_page_shows_plain_text_as_it_is(pages):
+    text = words(pages["items/04_table1_validation_accuracy.html"])
+    for shown in ("[1.1, 5.3] | n = 3", "−1.9 points <b>, n = 3", "more *again*"):
+        assert shown in text
 
 
 def test_front_page_has_a_linked_card_for_every_item(pages):

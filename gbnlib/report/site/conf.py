@@ -25,7 +25,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
 ]
-exclude_patterns = ["files", "layout", "static"]
+exclude_patterns = ["files", "layout", "pieces", "static"]
 templates_path = ["layout"]
 
 # Pages and notebooks
@@ -58,7 +58,7 @@ python_maximum_signature_line_length = 90
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["static"]
 html_css_files = ["report.css"]
-html_js_files = ["print.js"]
+html_js_files = ["print.js", ("chart.js", {"defer": "defer"})]
 html_copy_source = False
 html_use_index = False
 html_domain_indices = False

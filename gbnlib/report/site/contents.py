@@ -73,9 +73,9 @@ class Contents:
         names = dict.fromkeys(entry.item.notebook for entry in self.entries)
         return {name: [entry for entry in self.entries if entry.item.notebook == name] for name in names}
 
-    def anchor_of(self, verdict: Verdict) -> str:
-        """Return the anchor of the item that argues a verdict, or '' where it left nothing."""
-        return next((entry.anchor for entry in self.entries if entry.item.name == verdict.item), "")
+    def anchor_of_claim(self, claim: str) -> str:
+        """Return the anchor of the item that argues a claim, or '' where it left nothing."""
+        return next((entry.anchor for entry in self.entries if claim in entry.item.claims), "")
 
     def files(self, exhibit: Exhibit) -> dict[str, Path]:
         """Return those files of a figure or table that exist, by suffix."""

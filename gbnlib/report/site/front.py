@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from markupsafe import Markup
 
 from gbnlib import claims, files, paper
 from gbnlib.report import answer, answer_figure, evidence
 from gbnlib.report.site.chart import chart
+from gbnlib.report.site.effects import effect_svg
 
 _GROUPS = {
     "finding": "Findings",
@@ -43,23 +45,38 @@ def grid(shipped: Sequence[claims.Verdict], own: Sequence[claims.Verdict]) -> li
     return [(title, [row for row in rows if row.claim.group == group]) for group, title in _GROUPS.items()]
 
 
-def facts(own: Sequence[claims.Verdict], scale: str, folder: Path) -> dict:
-    """All that the front page shows of the answer; its pictures are written to a folder.
+def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict:
+    """Write the pictures and the pieces of HTML of the front page into the sources; the facts that its template words.
 
-    At the scale of the shipped runs its own verdicts are those, and are not told twice.
+    At the scale of the shipped runs its own verdicts are those, and are not told twice (`two` is false).
     """
     table, shipped = answer.table(), evidence.verdicts()
-    title = answer.title(shipped)
+    title, sentence = answer.title(shipped), answer.sentence(shipped, table)
     for theme in answer_figure.THEMES:
         for narrow in (False, True):
-            name = f"answer-{theme}{'-narrow' * narrow}.svg"
-            files.write_text(folder / name, answer_figure.svg(table, title, theme, narrow=narrow))
+            path = source / "static" / f"answer-{theme}{'-narrow' * narrow}.svg"
+            files.write_text(path, answer_figure.svg(table, title, theme, narrow=narrow))
+    rows = grid(shipped, own)
     runs = pd.concat([evidence.history(item) for item in ("table1", "figure1")]).drop_duplicates(["run", "update"])
+    pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, "_static/answer-light.svg", title)}
+    pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
+    for name, html in pieces.items():
+        files.write_text(files.make_folder(source / "pieces") / f"{name}.html", html)
+    found = [Markup(line) for line in answer.findings(shipped)]
     return {
-        "sentence": answer.sentence(shipped, table),
-        "caption": answer.caption(table) if len(table) else "",
-        "alt": f"{title}. {answer.sentence(shipped, table)}",
-        "findings": answer.findings(shipped),
-        "grid": grid(shipped, [] if scale == evidence.SCALE else own),
-        "chart": chart(runs, "files/front/answer-light.svg", title),
+        "sentence": sentence,
+        "findings": found,
+        "grid": rows,
+        "two": scale != evidence.SCALE,
+        "chart": pieces["chart"],
     }
+
+
+def _pictures(alt: str) -> Markup:
+    """The answer's picture, one for each theme and width."""
+    form = (
+        '<picture class="only-{0}"><source media="(max-width: 600px)" srcset="_static/answer-{0}-narrow.svg">'
+        '<img class="only-{0}" src="_static/answer-{0}.svg" alt="{1}"></picture>'
+    )
+    pictures = Markup("").join(Markup(form).format(theme, alt) for theme in answer_figure.THEMES)
+    return Markup('<figure class="answer">{}</figure>').format(pictures)

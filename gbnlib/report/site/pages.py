@@ -5,20 +5,20 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 from nbformat.v4 import new_notebook
 
-from gbnlib import claims, paper
+from gbnlib import paper
 from gbnlib.claims.decision import NOT_TESTED
-from gbnlib.report import benchmarks
+from gbnlib.report import answer, benchmarks
 from gbnlib.report.listing import duration
 from gbnlib.report.networks import network_table
 from gbnlib.report.site import escape, notebooks
 from gbnlib.report.site.contents import Contents, Entry, claim_order
+from gbnlib.report.site.front import write_front
 
 SITE = Path(__file__).parent
 _NETWORK_COLUMNS = ("left", "left", "right", "right", "right", "left")
@@ -32,8 +32,10 @@ def write_source(contents: Contents, source: Path) -> None:
         copy(SITE / name, source / name)
     _write(source / "report.json", json.dumps({"scale": contents.scale}))
     render = _renderer(contents)
-    for page in ("index", "guide", "benchmarks", "items/index"):
-        _write(source / f"{page}.md", render(page, summary=_summary(contents)))
+    shown = write_front(contents.verdicts, contents.scale, source)
+    _write(source / "index.md", render("index", summary=_summary(contents), front=shown))
+    for page in ("guide", "benchmarks", "items/index"):
+        _write(source / f"{page}.md", render(page))
     if benchmarks.layer_figure().is_file():
         _copy(benchmarks.layer_figure(), source)
     for name, entries in contents.pages.items():
@@ -63,22 +65,11 @@ def _write_page(name: str, entries: list[Entry], contents: Contents, source: Pat
 
 
 def _summary(contents: Contents) -> dict:
-    """What the front page says of all items together: the answer, what is unfinished, data and scales."""
+    """What the front page says of all items together: what is unfinished, and the data."""
     return {
-        "answer": _answer(contents),
-        "judged": [verdict for verdict in contents.verdicts if verdict.tested],
         "unfinished": [entry for entry in contents.entries if entry.facts.finished < entry.facts.planned],
         "datasets": sorted({name for entry in contents.entries for name in entry.facts.datasets}),
     }
-
-
-def _answer(contents: Contents) -> Markup:
-    """The summary of the verdicts, which is Markdown, of words that are text."""
-    kinds = ("statement", "network_label", "dataset_label", "scale")
-    verdicts = [
-        replace(each, **{kind: escape.text(getattr(each, kind)) for kind in kinds}) for each in contents.verdicts
-    ]
-    return Markup(claims.summary(claims.completed(verdicts, contents.scale)))
 
 
 def _tally(entry: Entry) -> list[tuple[str, str, int]]:
@@ -124,7 +115,7 @@ def environment() -> jinja2.Environment:
         autoescape=True,  # only marks what macros return as ready: `finalize` comes first, and escapes for Markdown
         finalize=escape.text,
     )
-    env.filters |= escape.FILTERS | {"duration": duration, "count": _count, "slug": _slug}
+    env.filters |= escape.FILTERS | {"duration": duration, "count": _count, "slug": _slug, "number": answer.number}
     return env
 
 

@@ -1,6 +1,7 @@
 """What a page may hold and load: the content is cleaned as it is read, and each page names what it allows.
 
 The content is text when it gets here; this is the second line, for whatever a notebook or a docstring still brings.
+HTML that the report itself makes is in files of its own, `pieces/*.html`, which a page names: they are not cleaned.
 """
 
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from bs4.element import PreformattedString
 from docutils import nodes
+from docutils.parsers.rst import Directive
 from sphinx import addnodes
 
 #: Elements and attributes of the tables that notebooks show; of other elements only the words are kept.
@@ -30,9 +32,21 @@ POLICY = (
 INLINE_SCRIPT = re.compile(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
+class Piece(Directive):
+    """`{piece} NAME` stands for the HTML in `pieces/NAME.html`, of which no notebook can write any."""
+
+    required_arguments = 1
+
+    def run(self):
+        """Leave a place that `clean` fills."""
+        name = re.sub(r"[^\w-]", "", self.arguments[0])
+        return [nodes.raw("", "", format="html", piece=name)]
+
+
 def install(app):
     """Clean every document as it is read; give every page its policy."""
     bodies = {}
+    app.add_directive("piece", Piece)
     app.connect("doctree-read", clean, priority=1)  # before Sphinx collects the files that a document names
     app.connect(
         "html-page-context", lambda app, page, template, context, doctree: bodies.update({page: context.get("body")})
@@ -43,11 +57,18 @@ def install(app):
 def clean(app, doctree):
     """Take out of a document what could run or load anything from outside the report."""
     for raw in list(doctree.findall(nodes.raw)):
-        raw.replace_self(nodes.raw("", clean_html(raw.astext()), format="html") if "html" in raw["format"] else [])
+        html = _piece(app, raw["piece"]) if "piece" in raw else clean_html(raw.astext())
+        raw.replace_self(nodes.raw("", html, format="html") if "html" in raw["format"] else [])
     for kind, attribute in ((nodes.image, "uri"), (addnodes.download_reference, "reftarget")):
         for node in list(doctree.findall(kind)):
             if not _is_ours(app, node[attribute]):
                 node.replace_self(nodes.inline("", node.get("alt") or node.astext()))
+
+
+def _piece(app, name: str) -> str:
+    """Return a piece of the report's own HTML; '' where there is none of that name."""
+    path = Path(app.srcdir) / "pieces" / f"{name}.html"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def clean_html(html: str) -> str:

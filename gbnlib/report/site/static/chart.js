@@ -46,7 +46,7 @@
     const draw = () => {
       const narrow = figure.clientWidth < 600;
       const [width, height] = narrow ? [380, 340] : [860, 400];
-      const [left, right, top, bottom] = narrow ? [46, 12, 10, 40] : [56, 260, 12, 44];
+      const [left, right, top, bottom] = narrow ? [46, 12, 10, 40] : [56, 280, 12, 44];
       svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       svg.replaceChildren();
       const drawn = curves.filter((curve) => shown.has(curve));
