@@ -3,14 +3,7 @@
 from gbnlib.claims.advice import Caution, cautions, evidence_label
 from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
 from gbnlib.claims.decision import VERDICTS, Case, Decision, Effect
-from gbnlib.claims.scorecard import (
-    completed,
-    read_verdicts,
-    scorecard,
-    scorecard_layout,
-    summary,
-    write_verdicts,
-)
+from gbnlib.claims.scorecard import completed, read_verdicts, scorecard, scorecard_layout, summary, write_verdicts
 from gbnlib.claims.verdict import Subject, Verdict, judge, judge_rows, subject
 
 __all__ = [
