@@ -22,14 +22,7 @@ from gbnlib.analysis.outcomes import (
     row_runs,
     table1_layout,
 )
-from gbnlib.analysis.stats import (
-    Interval,
-    bootstrap,
-    difference,
-    mean,
-    slope,
-    smallest_detectable_difference,
-)
+from gbnlib.analysis.stats import Interval, bootstrap, difference, mean, slope, smallest_detectable_difference
 
 __all__ = [
     "Interval",

@@ -6,7 +6,7 @@ import pandas as pd
 
 from gbnlib import paper
 from gbnlib.analysis import stats
-from gbnlib.analysis.outcomes import accuracies
+from gbnlib.analysis.outcomes import accuracies, published_accuracies
 
 #: What a method is compared with, as C6 and C7 do.
 _BASES = {"LB+LR": ("LB",), "LB+LR+GBN": ("LB", "LB+LR")}
@@ -34,19 +34,17 @@ def ablation_effects(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs) 
         ablation = next(each for each in paper.ablations(network) if each.name == name)
         found = _accuracies_of(changed, ids, method)
         for base in ("before", *_BASES.get(method, ())) if found else ():
-            same = name if (network, name, base) in runs else ablation.on
             other = method if base == "before" else base
-            same = ablation.on if base == "before" else same
-            against = _accuracies_of(changed, runs.get((network, same, other), ()), other) if same else None
-            against = accuracies(declared, other) if against is None else against
+            same = name if (network, name, base) in runs else ablation.on
+            ids_of_same = runs.get((network, same, other), ())
+            against = _accuracies_of(changed, ids_of_same, other) if same else accuracies(declared, other)
             if against:
                 rows.append(_effect(ablation, method, base, found, against))
     table = pd.DataFrame(rows)
     if table.empty:
         return table
-    decided = table.p.groupby(table.over == "before").transform(
-        lambda p_values: stats.holm(p_values.tolist(), 1 - paper.confidence())
-    )
+    level = 1 - paper.confidence()
+    decided = table.p.groupby(table.over == "before").transform(lambda values: stats.holm(values.tolist(), level))
     return table.assign(decided=decided.astype(bool))
 
 
@@ -68,19 +66,17 @@ def compare_defaults(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs, 
 
     "√ base" is the batch that the rate of LB+LR refers to; a method that a combination was not run with is a dash.
     """
-    (published,) = [row for row in paper.published("table1")["rows"] if row["network"] == network]
-    theirs = dict(zip(paper.METHODS, published["accuracy"], strict=True))
-    rows = [{"protocol": "the paper", **{method: f"{theirs[method]:.2f}" for method in _COMPARED}}]
-    rows.append(
-        {"protocol": "the code of 2017", **{method: _told(accuracies(declared, method)) for method in _COMPARED}}
-    )
+    theirs = published_accuracies(network)
+    rows = [
+        {"protocol": "the paper", **{method: f"{theirs[method]:.2f}" for method in _COMPARED}},
+        {"protocol": "the code of 2017", **{method: _told(accuracies(declared, method)) for method in _COMPARED}},
+    ]
     for ablation in paper.ablations(network):
         if not ablation.on:
+            label = ablation.label if ablation.name == "today" else f"2017, but {ablation.label}"
             ids = {method: runs.get((network, ablation.name, method), ()) for method in _COMPARED}
             own = {method: _told(_accuracies_of(changed, ids[method], method)) for method in _COMPARED}
-            rows.append(
-                {"protocol": f"{ablation.label}" if ablation.name == "today" else f"2017, but {ablation.label}", **own}
-            )
+            rows.append({"protocol": label, **own})
     return pd.DataFrame(rows)
 
 
@@ -133,10 +129,7 @@ def _effect(ablation: paper.Ablation, method: str, over: str, found: list[float]
         "over": over,
         "here": stats.mean(found).estimate,
         "before": stats.mean(against).estimate if over == "before" else float("nan"),
-        "estimate": more.estimate,
-        "low": more.low,
-        "high": more.high,
-        "n": len(found),
+        **more.named("estimate"),
         "text": more.text(sign=True),
         "p": stats.welch_p(found, against),
     }
@@ -146,26 +139,16 @@ def compare_ablations(effects: pd.DataFrame) -> pd.DataFrame:
     """`ablation_effects` laid out for reading, a row an ablation and method; an arrow marks what is decided."""
     rows = []
     for (on, label, method), part in effects.groupby(["on", "changed", "method"], sort=False) if len(effects) else ():
-        told = {row.over: row.text + _arrow(row) for row in part.itertuples()}
-        before = part[part.over == "before"]
-        row = {"method": method, "protocol": on, "changed": label}
-        row["before"] = before.before.iloc[0] if len(before) else float("nan")
+        told = {
+            row.over: row.text + (" ↑" if row.estimate > 0 else " ↓") * bool(row.decided) for row in part.itertuples()
+        }
+        row = {"method": method, "protocol": on, "changed": label, "before": part.before.max()}
         row |= {"here": part.here.iloc[0], "gain": told.get("before", "–")}
         rows.append(row | {f"over {base}": told.get(base, "–") for base in ("LB", "LB+LR")})
     table = pd.DataFrame(rows)
-    return table if table.empty else table.sort_values("method", key=_position, kind="stable")
-
-
-def _position(methods: pd.Series) -> pd.Series:
-    """The places of methods in Table 1."""
-    return methods.map(paper.METHODS.index)
-
-
-def _arrow(row: tuple) -> str:
-    """The direction of a comparison that is decided."""
-    if not row.decided:
-        return ""
-    return " ↑" if row.estimate > 0 else " ↓"
+    if table.empty:
+        return table
+    return table.sort_values("method", key=lambda methods: methods.map(paper.METHODS.index), kind="stable")
 
 
 def ablation_findings(effects: pd.DataFrame) -> list[str]:

@@ -32,21 +32,16 @@ def high_rate_curves(history: pd.DataFrame, distance: pd.DataFrame) -> pd.DataFr
         return pd.DataFrame(columns=["run", "network", "method", "batch_size", "seed", "update", *QUANTITIES, "end"])
     at_first_rate = history[history.lr == history.groupby("run").lr.transform("first")]
     ends = at_first_rate.groupby("run")["update"].max()
-    finished = distance[distance.status == "finished"]
-    curves = [_until(curve, ends[run]) for run, curve in finished.groupby("run", sort=False)]
+    curves = []
+    for run, curve in distance[distance.status == "finished"].groupby("run", sort=False):
+        end = ends[run]
+        at_end = {name: _interpolated(curve, end, name) for name in ("epoch", *QUANTITIES)}
+        last = curve.iloc[:1].assign(update=end, **at_end)
+        curves.append(pd.concat([curve[curve["update"] < end], last]).assign(end=end))
     return pd.concat(curves, ignore_index=True)
 
 
-def _until(curve: pd.DataFrame, end: int) -> pd.DataFrame:
-    """The part of a curve up to an update, with a row at that update."""
-    inside = curve[curve["update"] < end]
-    columns = ["epoch", *QUANTITIES]
-    last = curve.iloc[:1].assign(update=end, **{name: _interpolated(curve, end, name) for name in columns})
-    return pd.concat([inside, last]).assign(end=end)
-
-
 def _interpolated(curve: pd.DataFrame, update: int, which: str) -> float:
-    """A column of one curve at an update."""
     return float(np.interp(np.log(update), np.log(curve["update"]), curve[which]))
 
 
@@ -96,7 +91,10 @@ class Fit:
 def fit(law: Law, inside: pd.DataFrame, which: str) -> Fit:
     """Fit a law to some rows of a curve by least squares."""
     t, d = inside["update"].to_numpy(dtype=float), inside[which].to_numpy(dtype=float)
-    shape = _best_shape(law, t, d)
+    shape = 0.0
+    if law.bounds is not None:
+        found = optimize.minimize_scalar(lambda x: _solve(law, t, d, x)[1], bounds=law.bounds(t), method="bounded")
+        shape = float(found.x)
     (a, b), rss = _solve(law, t, d, shape)
     return Fit(law, float(a), float(b), shape, float(1 - rss / ((d - d.mean()) ** 2).sum()))
 
@@ -106,13 +104,6 @@ def _solve(law: Law, t: np.ndarray, d: np.ndarray, shape: float) -> tuple[np.nda
     columns = np.stack([np.ones_like(t), law.term(t, shape)], axis=1)
     linear = np.linalg.lstsq(columns, d, rcond=None)[0]
     return linear, float(((d - columns @ linear) ** 2).sum())
-
-
-def _best_shape(law: Law, t: np.ndarray, d: np.ndarray) -> float:
-    """The shape with the smallest residuals."""
-    if law.bounds is None:
-        return 0.0
-    return float(optimize.minimize_scalar(lambda x: _solve(law, t, d, x)[1], bounds=law.bounds(t), method="bounded").x)
 
 
 def fit_laws(curve: pd.DataFrame, which: str, last: int = 0) -> dict[str, Fit]:
@@ -256,16 +247,15 @@ def spreads(curves: pd.DataFrame, which: str) -> pd.DataFrame:
     A panel with fewer than two batch sizes has none.
     """
     curves = comparable(curves)
-    last = shared_update(curves)
-    parts = []
-    for name in PANELS:
-        part = panel(curves, name)
-        several = part.batch_size.nunique() > 1
-        for update in sorted(curves["update"][curves["update"] <= last].unique()) if several else ():
-            found = 100 * spread(part, which, update)
-            parts.append(pd.DataFrame({"panel": name, "update": update, "seed": found.index, "spread": found.values}))
-    columns = pd.DataFrame(columns=["panel", "update", "seed", "spread"])
-    return pd.concat(parts, ignore_index=True) if parts else columns
+    updates = sorted(curves["update"][curves["update"] <= shared_update(curves)].unique())
+    rows = [
+        (name, update, seed, 100 * found)
+        for name in PANELS
+        if (part := panel(curves, name)).batch_size.nunique() > 1
+        for update in updates
+        for seed, found in spread(part, which, update).items()
+    ]
+    return pd.DataFrame(rows, columns=["panel", "update", "seed", "spread"])
 
 
 def mean_spread(curves: pd.DataFrame, which: str, last: int) -> pd.Series:

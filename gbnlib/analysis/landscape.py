@@ -61,8 +61,7 @@ def compare_with_figure4(landscapes: Mapping[str, pd.DataFrame]) -> pd.DataFrame
             "‖w₀‖, all parameters": (np.nan, stats.mean(start.norm, paper.confidence())),
         }
         for quantity, (published, found) in quantities.items():
-            ends = {"here": found.estimate, "low": found.low, "high": found.high, "n": found.n[0]}
-            row = {"network": LABELS[network], "quantity": quantity, "paper": published, **ends}
+            row = {"network": LABELS[network], "quantity": quantity, "paper": published, **found.named("here")}
             rows.append(row | {"difference": found.estimate - published})
     return pd.DataFrame(rows)
 
@@ -78,8 +77,7 @@ def compare_paths(landscapes: Mapping[str, pd.DataFrame], trajectories: Mapping[
             frame = frames.get(network, pd.DataFrame())
             if len(frame):
                 found = exponent(frame.dropna(subset="rms"), "rms").times(2)  # a square goes like d^α
-                ends = {"α": found.estimate, "low": found.low, "high": found.high, "n": found.n[0]}
-                rows.append({"network": label, "path": path, **ends})
+                rows.append({"network": label, "path": path, **found.named("α")})
     return pd.DataFrame(rows)
 
 

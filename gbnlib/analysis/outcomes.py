@@ -58,19 +58,24 @@ def mean_error_curves(history: pd.DataFrame) -> pd.DataFrame:
 
 def count_diverged(history: pd.DataFrame) -> str:
     """The words on runs that diverged, by method; empty where none did."""
-    table = outcomes(history)
-    counts = table.groupby("method", sort=False).status.agg(lambda states: (states == "diverged").sum())
     told = [
-        f"{count} of {(table.method == method).sum()} runs of {method}" for method, count in counts.items() if count
+        f"{count} of {len(states)} runs of {method}"
+        for method, states in outcomes(history).groupby("method", sort=False).status
+        if (count := (states == "diverged").sum())
     ]
     return f"diverged, and counted with the accuracy of guessing: {', '.join(told)}" if told else ""
 
 
-def accuracies(history: pd.DataFrame, method: str, which: str = "final_error") -> list[float]:
-    """Accuracies in % of the runs of a method, in the order of their seeds; see `outcomes` for diverged ones."""
+def accuracies(history: pd.DataFrame, method: str) -> list[float]:
+    """Final accuracies in % of a method's runs, in the order of their seeds; see `outcomes` for diverged ones."""
     table = outcomes(history)
-    chosen = table[table.method == method].sort_values("seed")
-    return (100 - chosen[which]).tolist()
+    return (100 - table[table.method == method].sort_values("seed").final_error).tolist()
+
+
+def published_accuracies(network: str) -> dict[str, float]:
+    """Accuracy in % by method in a network's first row of the paper's Table 1; empty where it has none."""
+    rows = [row for row in paper.published("table1")["rows"] if row["network"] == network]
+    return dict(zip(paper.METHODS, rows[0]["accuracy"], strict=True)) if rows else {}
 
 
 def compare_with_paper(history: pd.DataFrame, table: str = "table1") -> pd.DataFrame:
@@ -107,10 +112,7 @@ def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: flo
         "paper_data": published["dataset_label"],
         "paper": accuracy,
         "data": data.card(runs.dataset.iloc[0]).label if len(runs) else "no finished runs",
-        "ours": final.estimate,
-        "low": final.low,
-        "high": final.high,
-        "n": final.n[0],
+        **final.named("ours"),
         "best": stats.mean(100 - runs.best_error).estimate,
         "difference": final.estimate - accuracy,
         "diverged": int((runs.status == "diverged").sum()),
@@ -125,8 +127,12 @@ def table1_layout(comparison: pd.DataFrame) -> pd.DataFrame:
         columns = [method if method in ("SB", "LB") else f"+{method.rsplit('+')[-1]}" for method in cells.index]
         fixed = [(f"paper, {cells.paper_data.iloc[0]}", [f"{value:.2f}" for value in cells.paper])]
         if cells.n.any():
-            final = [_with_ends(row) for row in cells.itertuples()]
-            fixed.append((f"here, {cells.data.iloc[0]}, n = {_counts(cells.n)}", final))
+            counts = " to ".join(f"{count}" for count in sorted({cells.n.min(), cells.n.max()}))
+            final = [
+                _two_digits(row.ours) + ("" if pd.isna(row.low) else f" [{row.low:.2f}, {row.high:.2f}]")
+                for row in cells.itertuples()
+            ]
+            fixed.append((f"here, {cells.data.iloc[0]}, n = {counts}", final))
             fixed.append(("here, best epoch", [_two_digits(value) for value in cells.best]))
         else:
             fixed.append((f"here: {cells.data.iloc[0]}", ["–"] * len(cells)))
@@ -135,20 +141,8 @@ def table1_layout(comparison: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _with_ends(row: object) -> str:
-    """A mean with the ends of its interval; a method without runs is a dash."""
-    ends = "" if pd.isna(row.low) else f" [{row.low:.2f}, {row.high:.2f}]"
-    return _two_digits(row.ours) + ends
-
-
 def _two_digits(value: float) -> str:
-    """A number with two digits, or a dash."""
     return "–" if pd.isna(value) else f"{value:.2f}"
-
-
-def _counts(counts: pd.Series) -> str:
-    """The number of seeds, or its range where methods differ."""
-    return f"{counts.min()}" if counts.nunique() == 1 else f"{counts.min()} to {counts.max()}"
 
 
 def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
@@ -161,10 +155,7 @@ def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
         chosen = runs[runs.batch_size == batch_size]
         final = stats.mean(chosen.final_error, paper.confidence())
         row = {"batch size": batch_size, f"paper ({facts['label']})": theirs.get(batch_size, float("nan"))}
-        best = stats.mean(chosen.best_error).estimate
-        rows.append(
-            {**row, "ours": final.estimate, "low": final.low, "high": final.high, "n": final.n[0], "best": best}
-        )
+        rows.append({**row, **final.named("ours"), "best": stats.mean(chosen.best_error).estimate})
     return pd.DataFrame(rows)
 
 
@@ -198,8 +189,7 @@ def gap_shares(history: pd.DataFrame, network: str) -> pd.DataFrame:
 
     A share is given only where the gap itself is above zero with confidence; otherwise it is NaN.
     """
-    (published,) = [row for row in paper.published("table1")["rows"] if row["network"] == network]
-    theirs = dict(zip(paper.METHODS, published["accuracy"], strict=True))
+    theirs = published_accuracies(network)
     own = history if history.empty else history[history.network == network]
     ours = {method: accuracies(own, method) for method in paper.METHODS}
     gap = stats.difference(ours["SB"], ours["LB"], paper.confidence())

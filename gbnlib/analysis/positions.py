@@ -10,8 +10,6 @@ import pandas as pd
 from gbnlib import paper
 from gbnlib.analysis import stats
 
-_ADDED = ("position", "high_rate")
-
 
 def with_positions(history: pd.DataFrame) -> pd.DataFrame:
     """The history of finished runs with `position`, and with `high_rate`, the position where a run's first rate ends.
@@ -19,8 +17,8 @@ def with_positions(history: pd.DataFrame) -> pd.DataFrame:
     A network without its small batch, in whose epochs positions are counted, is left out.
     """
     if history.empty or "SB" not in set(history.method):
-        columns = ["run", "network", "method", "batch_size", "seed", "update", *_ADDED, "validation_error"]
-        return pd.DataFrame(columns=columns)
+        columns = ["run", "network", "method", "batch_size", "seed", "update", "position", "high_rate"]
+        return pd.DataFrame(columns=[*columns, "validation_error"])
     small = history[history.method == "SB"].groupby("network").batch_size.first()
     found = history[(history.status == "finished") & history.network.isin(small.index)]
     found = found.assign(position=found.epoch * found.network.map(small) / found.batch_size)
@@ -65,13 +63,11 @@ def compare_positions(runs: pd.DataFrame) -> pd.DataFrame:
 def published_positions() -> pd.DataFrame:
     """The paper's errors of Figure 3, as they were read off: soon after the drop, and at the end."""
     facts = paper.published("figure3")
-    columns = {name: [_span(*ends) for ends in facts[key]] for name, key in (("after", "after_drop"), ("end", "end"))}
+    columns = {
+        name: [f"{low:.1f}" if low == high else f"{low:.1f}–{high:.1f}" for low, high in facts[key]]
+        for name, key in (("after", "after_drop"), ("end", "end"))
+    }
     return pd.DataFrame({"batch size (paper)": facts["batch_sizes"], **columns})
-
-
-def _span(low: float, high: float) -> str:
-    """A range as it was read off, or the one number."""
-    return f"{low:.1f}" if low == high else f"{low:.1f}–{high:.1f}"
 
 
 def high_rate_lengths(runs: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +98,9 @@ def compare_lengths(runs: pd.DataFrame) -> pd.DataFrame:
     """Error at the end of the high-rate phase, and at the end of training, by the length of that phase."""
     rows = []
     for length, part in high_rate_lengths(runs).groupby("high_rate"):
-        told = {name: stats.mean(part[name], paper.confidence()).text() for name in ("plateau", "final")}
-        row = {"epochs at the high rate": int(length), "error at their end": told["plateau"]}
-        rows.append({**row, "final error": told["final"]})
+        told = {
+            label: stats.mean(part[name], paper.confidence()).text()
+            for label, name in (("error at their end", "plateau"), ("final error", "final"))
+        }
+        rows.append({"epochs at the high rate": int(length), **told})
     return pd.DataFrame(rows)

@@ -19,8 +19,14 @@ def compare_with_theory(passages: pd.DataFrame, walks: pd.DataFrame, valleys: pd
 
     A frame that is empty, since it is not measured yet, has no rows.
     """
-    parts = ((_growth_rows, passages), (_sinai_rows, walks), (_valley_rows, valleys))
-    return pd.DataFrame([row for rows, frame in parts if len(frame) for row in rows(frame)])
+    rows = _growth_rows(passages) if len(passages) else []
+    if len(walks):
+        growth = sinai_growth(walks)
+        rows.append(_row("Sinai's walk: growth of (E[x²])^(1/4) with log t", SINAI_MEAN_SQUARE**0.25, growth))
+    for depth, part in valleys.groupby("depth") if len(valleys) else ():
+        interval = stats.bootstrap((part.x / depth**2) ** 2, confidence=paper.confidence(), seed=0)
+        rows.append(_row(f"Sinai's valleys: E[(x / L²)²] at L = log t = {depth:g}", SINAI_MEAN_SQUARE, interval))
+    return pd.DataFrame(rows)
 
 
 def _growth_rows(passages: pd.DataFrame) -> list[dict]:
@@ -41,22 +47,7 @@ def exponent(part: pd.DataFrame, column: str) -> Interval:
     last = part[part.distance >= part.distance.max() / 2**OCTAVES]
     wide = last.pivot(index="environment", columns="distance", values=column)
     slopes = np.polyfit(np.log(wide.columns.to_numpy(dtype=float)), np.log(wide.to_numpy()).T, 1)[0]
-    return stats.mean(slopes.tolist(), paper.confidence())
-
-
-def _sinai_rows(walks: pd.DataFrame) -> list[dict]:
-    """Growth of Sinai's walk."""
-    return [_row("Sinai's walk: growth of (E[x²])^(1/4) with log t", SINAI_MEAN_SQUARE**0.25, sinai_growth(walks))]
-
-
-def _valley_rows(valleys: pd.DataFrame) -> list[dict]:
-    """Spread of the valleys of Sinai's walk."""
-    rows = []
-    for depth, part in valleys.groupby("depth"):
-        squares = (part.x / depth**2) ** 2
-        interval = stats.bootstrap(squares, confidence=paper.confidence(), seed=0)
-        rows.append(_row(f"Sinai's valleys: E[(x / L²)²] at L = log t = {depth:g}", SINAI_MEAN_SQUARE, interval))
-    return rows
+    return stats.mean(slopes, paper.confidence())
 
 
 def sinai_growth(walks: pd.DataFrame) -> Interval:
@@ -75,10 +66,9 @@ def sinai_growth(walks: pd.DataFrame) -> Interval:
 
 
 def _row(quantity: str, theory: float, interval: Interval) -> dict:
-    """One row of the comparison."""
     within = "yes" if interval.low <= theory <= interval.high else "no"
-    ends = {"low": interval.low, "high": interval.high, "n": interval.n[0], "interval": interval.kind}
-    return {"quantity": quantity, "theory": theory, "here": interval.estimate, **ends, "theory inside": within}
+    here = {**interval.named("here"), "interval": interval.kind}
+    return {"quantity": quantity, "theory": theory, **here, "theory inside": within}
 
 
 def field_growth(walks: pd.DataFrame) -> pd.DataFrame:
@@ -95,14 +85,12 @@ def field_growth(walks: pd.DataFrame) -> pd.DataFrame:
         slopes = np.polyfit(time, wide.to_numpy().T, 1)[0]
         powers = np.polyfit(time, np.log(wide.to_numpy()).T, 1)[0]
         straight = {"R² in log t": _straightness(time, mean), "R² as a power": _straightness(time, np.log(mean))}
-        told = {"per e-fold": _told(slopes), "power": _told(powers)}
+        told = {
+            name: stats.mean(values, paper.confidence()).text(digits=3)
+            for name, values in (("per e-fold", slopes), ("power", powers))
+        }
         rows.append({"α": alpha, "distance from": mean[0], "to": mean[-1], **told, **straight})
     return pd.DataFrame(rows)
-
-
-def _told(values: np.ndarray) -> str:
-    """A mean with its interval, in words."""
-    return stats.mean(values.tolist(), paper.confidence()).text(digits=3)
 
 
 def _straightness(x: np.ndarray, y: np.ndarray) -> float:

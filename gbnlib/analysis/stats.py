@@ -24,6 +24,10 @@ class Interval:
     n: tuple[int, ...]
     kind: str
 
+    def named(self, name: str) -> dict[str, float]:
+        """The columns of a table: the estimate by a name, low, high, and n of the first group."""
+        return {name: self.estimate, "low": self.low, "high": self.high, "n": self.n[0]}
+
     @property
     def half_width(self) -> float:
         """Half of the interval's length."""
@@ -177,24 +181,18 @@ def smallest_detectable_difference(
     It takes the spread of the two groups as the true one and solves the non-central t distribution. NaN under two
     values a group.
     """
-    interval = difference(first, second, confidence)
-    if math.isnan(interval.low):
+    if math.isnan(difference(first, second, confidence).low):
         return math.nan
     error, freedom = _welch(first, second)
-    return _noncentrality(freedom, confidence, power) * error if error else 0.0
-
-
-def _noncentrality(freedom: float, confidence: float, power: float) -> float:
-    """The true mean, in standard errors, at which t exceeds its critical value with probability `power`."""
+    if not error:
+        return 0.0
     critical = _quantile(confidence, freedom)
-    return float(optimize.brentq(lambda mean: stats.nct.sf(critical, freedom, mean) - power, 0, 50 * critical))
+    return error * optimize.brentq(lambda mean: stats.nct.sf(critical, freedom, mean) - power, 0, 50 * critical)
 
 
 def _quantile(confidence: float, freedom: float) -> float:
-    """Two-sided quantile of Student's t."""
     return float(stats.t.ppf(0.5 + confidence / 2, freedom))
 
 
 def _around(estimate: float, half: float, n: tuple[int, ...], kind: str) -> Interval:
-    """The symmetric interval around an estimate."""
     return Interval(float(estimate), float(estimate - half), float(estimate + half), n, kind)

@@ -160,12 +160,10 @@ def _nearest(recipe: Recipe, rate: bool = True) -> _Runs:
 
 
 def _named(runs: _Runs) -> str:
-    """A method with its warm-up, in words."""
     return runs.configs[0].method + " with warm-up" * bool(runs.configs[0].warmup_epochs)
 
 
 def _updates(runs: _Runs) -> int:
-    """Updates of a run."""
     return experiments.updates(runs.configs[0])
 
 

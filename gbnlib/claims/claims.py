@@ -40,11 +40,8 @@ def c1(case: Case) -> Decision:
     ends, shared = stats.difference(*found, paper.confidence()), table.dropna().to_numpy()
     rising = stats.page_trend_p(shared) if min(shared.shape) > 1 and shared.shape[1] > 2 else math.nan
     verdict = by_intervals([ends.above(0), rising < (1 - paper.confidence()) / 2], [ends.below(0)])
-    trend = (
-        "not tested, fewer than three sizes or two seeds"
-        if math.isnan(rising)
-        else f"p = {rising:.1g} (Page, one-sided)"
-    )
+    untold = "not tested, fewer than three sizes or two seeds"
+    trend = untold if math.isnan(rising) else f"p = {rising:.1g} (Page, one-sided)"
     evidence = (
         f"error at {largest} minus error at {smallest}: {ends.text('points', sign=True)}; "
         f"trend over sizes: {trend}; means from {smallest} to {largest}: "
@@ -99,8 +96,11 @@ def c3(case: Case) -> Decision:
     last = diffusion.shared_update(runs)
 
     def decide(which: str) -> Decision:
-        ends = diffusion.distances_at(runs, which)
-        at_end, at_equal = map(_largest_minus_smallest, (ends, diffusion.distances_at(runs, which, last)))
+        ends, smallest, largest = diffusion.distances_at(runs, which), runs.batch_size.min(), runs.batch_size.max()
+        at_end, at_equal = (
+            stats.difference(table[largest].dropna(), table[smallest].dropna(), paper.confidence())
+            for table in (ends, diffusion.distances_at(runs, which, last))
+        )
         evidence = (
             f"largest minus smallest batch, at the ends {at_end.text(sign=True)}, at update {last:,} "
             f"{at_equal.text(sign=True)}"
@@ -112,11 +112,6 @@ def c3(case: Case) -> Decision:
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
 
 
-def _largest_minus_smallest(table: pd.DataFrame) -> stats.Interval:
-    """The distance of the largest batch minus that of the smallest, from a table with a column a batch size."""
-    return stats.difference(*(table[end].dropna() for end in (table.columns.max(), table.columns.min())))
-
-
 def c4(case: Case) -> Decision:
     """With the remedies the curves coincide: the mean spread over batch sizes after them over that before."""
     curves = diffusion.of_the_papers_range(case.frame)
@@ -126,8 +121,8 @@ def c4(case: Case) -> Decision:
     last, sizes = diffusion.shared_update(curves), sorted(curves.batch_size.unique())
 
     def decide(which: str) -> Decision:
-        spreads = (diffusion.mean_spread(diffusion.panel(curves, name), which, last) for name in diffusion.PANELS)
-        before, after = spreads
+        panels = (diffusion.panel(curves, name) for name in diffusion.PANELS)
+        before, after = (diffusion.mean_spread(part, which, last) for part in panels)
         ratio = stats.mean((after / before).dropna(), paper.confidence())
         smaller = PARTLY if ratio.below(1) else by_intervals([False], [ratio.above(1)])
         evidence = (
@@ -157,8 +152,7 @@ def c5(case: Case) -> Decision:
         evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
     if len(null := case.beside.get("null", pd.DataFrame())):
         evidence += f"; with shuffled labels the exponent is {landscape.exponent(null).text()}"
-    lost = case.frame.seed.nunique() - found.n[0]
-    if lost:
+    if lost := case.frame.seed.nunique() - found.n[0]:
         evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"
     shown = effect("exponent of the loss's standard deviation", found, least=1 - margin, most=1 + margin, paper=1)
     return Decision(within(found, 1 - margin, 1 + margin), evidence, found.n[0], shown)
@@ -215,10 +209,8 @@ def c9(case: Case) -> Decision:
     told = ", ".join(f"{size} minus small {each.text('points', sign=True)}" for size, each in found.items())
     gap, n = case.gap(), min(min(each.n) for each in found.values())
     margin = paper.claims()["C9"].margin * gap.estimate
-    supporting = [each.below(margin) for each in found.values()]
-    verdict = (
-        by_intervals(supporting, [each.above(margin) for each in found.values()]) if gap.above(0) else INCONCLUSIVE
-    )
+    sides = [each.below(margin) for each in found.values()], [each.above(margin) for each in found.values()]
+    verdict = by_intervals(*sides) if gap.above(0) else INCONCLUSIVE
     worst = max(found, key=lambda size: found[size].high)
     shown = effect(f"error after the drop, adapted {worst} minus small batch", found[worst], unit="points", most=margin)
     return Decision(verdict, f"error after the drop: {told}; {told_gap(gap)}", n, shown)
@@ -234,10 +226,9 @@ def c10(case: Case) -> Decision:
     margin = paper.claims()["C10"].margin * gap.estimate
     verdict = within(difference, -margin, margin) if gap.above(0) else INCONCLUSIVE
     evidence = f"LB+noise − LB+LR: {difference.text('points', sign=True)}; {told_gap(gap)}"
+    evidence += detectable(verdict, found["LB+noise"], found["LB+LR"])
     shown = effect("accuracy of LB+noise minus LB+LR", difference, unit="points", least=-margin, most=margin)
-    return Decision(
-        verdict, evidence + detectable(verdict, found["LB+noise"], found["LB+LR"]), min(difference.n), shown
-    )
+    return Decision(verdict, evidence, min(difference.n), shown)
 
 
 def c11(case: Case) -> Decision:

@@ -88,7 +88,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
             lines.append(f"- **{kind.capitalize()}**: {told}.")
     untested = {verdict.claim for verdict in verdicts} - {verdict.claim for verdict in tested}
     if untested:
-        lines.append(f"- **{NOT_TESTED.capitalize()}**: {_listed(untested)}.")
+        lines.append(f"- **{NOT_TESTED.capitalize()}**: {_join(sorted(untested, key=list(paper.claims()).index))}.")
     return "\n".join([lead, "", *lines])
 
 
@@ -103,11 +103,6 @@ def _told(kind: str, verdicts: Sequence[Verdict]) -> str:
     first = verdicts[0]
     where = f"; {_join([each.where for each in verdicts if each.verdict == kind])}" if len(verdicts) > 1 else ""
     return f"{first.claim} ({first.clause}{where})"
-
-
-def _listed(claims: Iterable[str]) -> str:
-    """Claim ids in their order, joined."""
-    return _join(sorted(claims, key=list(paper.claims()).index))
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Verdicts: what the runs and measurements say of a claim, by the criterion that was written down before."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
@@ -105,20 +105,14 @@ def judge(
     return Verdict(
         claim=claim,
         statement=fact.statement,
-        verdict=found.verdict,
         scale=scale,
         item=item,
-        network=about.network,
-        network_label=about.network_label,
-        dataset=about.dataset,
-        dataset_label=about.dataset_label,
         criterion=fact.criterion,
-        evidence=found.evidence,
-        n=found.n,
-        effect=found.effect,
         published=fact.published,
         tag=fact.tag,
         runs=tuple(frame.run.unique()) if claim in RUN_CLAIMS and len(frame) else (),
+        **asdict(about),
+        **found._asdict(),
     )
 
 
@@ -139,9 +133,8 @@ def _decided(
     if found.verdict == NOT_TESTED or claim in IDENTITIES:
         return found
     if by_runs and (fallen_short := shortfall(network, scale, row)):
-        return found._replace(
-            verdict=NOT_TESTED, evidence=f"under-trained, not tested: {fallen_short} ({found.evidence})", n=0
-        )
+        evidence = f"under-trained, not tested: {fallen_short} ({found.evidence})"
+        return found._replace(verdict=NOT_TESTED, evidence=evidence, n=0)
     diverged = count_diverged(frame) if "validation_error" in frame else ""
     evidence = "; ".join(filter(None, [found.evidence, diverged]))
     if found.n < paper.minimum_seeds():

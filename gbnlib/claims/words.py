@@ -8,7 +8,7 @@ import pandas as pd
 
 from gbnlib import data, paper
 from gbnlib.analysis import stats
-from gbnlib.analysis.outcomes import accuracies
+from gbnlib.analysis.outcomes import accuracies, published_accuracies
 from gbnlib.analysis.stats import Interval
 from gbnlib.claims.decision import INCONCLUSIVE
 
@@ -19,12 +19,12 @@ def told_gap(gap: Interval) -> str:
     return f"gap SB − LB: {gap.text('points', sign=True)}{shown}"
 
 
-def detectable(verdict: str, first: Sequence[float], second: Sequence[float], unit: str = " points") -> str:
+def detectable(verdict: str, first: Sequence[float], second: Sequence[float]) -> str:
     """The words on the smallest difference that as many seeds could have shown, where nothing was decided."""
     size = stats.smallest_detectable_difference(first, second, paper.confidence())
     if verdict != INCONCLUSIVE or math.isnan(size):
         return ""
-    return f"; smallest detectable difference: {size:.2f}{unit}"
+    return f"; smallest detectable difference: {size:.2f} points"
 
 
 def too_small(history: pd.DataFrame, better: str, worse: str) -> str:
@@ -41,9 +41,8 @@ def too_small(history: pd.DataFrame, better: str, worse: str) -> str:
 
 def published_gain(history: pd.DataFrame, better: str, worse: str) -> float | None:
     """What the paper's Table 1 has for one method over another, in points; None for a network that is not in it."""
-    rows = [row for row in paper.published("table1")["rows"] if row["network"] == history.network.iloc[0]]
-    published = dict(zip(paper.METHODS, rows[0]["accuracy"], strict=True)) if rows else {}
-    return published[better] - published[worse] if rows else None
+    published = published_accuracies(history.network.iloc[0])
+    return published[better] - published[worse] if published else None
 
 
 def test_images(history: pd.DataFrame) -> str:

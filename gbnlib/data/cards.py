@@ -133,7 +133,6 @@ def card(name: str) -> Card:
 
 @cache
 def _with_own(root: Path) -> dict[str, Card]:
-    """The cards of the suite and of a data root."""
     text = resources.files("gbnlib.data").joinpath("catalog.toml").read_text(encoding="utf-8")
     cards = {name: checked(name, entry) for name, entry in tomllib.loads(text).items()}
     own = root / "catalog.toml"

@@ -25,15 +25,10 @@ def eight_bits(image: Image.Image, channels: int) -> Image.Image:
             raise ValueError(f"mode {image.mode} with a transparent grey value: flatten it")
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     elif image.has_transparency_data:
-        image = _opaque(image)
+        layered = image.convert("RGBA")
+        if layered.getextrema()[3][0] < 255:  # we could not know the colour of such pixels
+            raise ValueError(f"mode {image.mode} with transparent pixels: flatten it onto a background")
+        image = layered.convert("RGB")
     if image.mode not in PLAIN:
         raise ValueError(f"mode {image.mode} has no fixed range for 8 bits; save it as RGB, or as grey of 8 or 16 bits")
     return image.convert("L" if channels == 1 else "RGB")
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """An image with alpha as RGB; pixels that are transparent have no colour that we could know."""
-    layered = image.convert("RGBA")
-    if layered.getextrema()[3][0] < 255:
-        raise ValueError(f"mode {image.mode} with transparent pixels: flatten it onto a background")
-    return layered.convert("RGB")

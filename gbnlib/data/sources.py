@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,7 @@ class Dataset:
         if train_size in (0, available):
             return self
         chosen = torch.randperm(available, generator=torch.Generator().manual_seed(0))[:train_size]
-        return Dataset(
-            self.card,
-            self.train_images[chosen],
-            self.train_labels[chosen],
-            self.validation_images,
-            self.validation_labels,
-        )
+        return replace(self, train_images=self.train_images[chosen], train_labels=self.train_labels[chosen])
 
     def batches(
         self, batch_size: int, seed: int, device: torch.device | str = "cpu", *, augment: bool = True

@@ -50,11 +50,8 @@ def parquet_splits(paths: Iterable[Path], listed: bool = False) -> list[list[Pat
             f"validation; the splits found are: {found}. Move the files of the others "
             "elsewhere, or list the files of two splits in the card."
         )
-    return [_in_one_folder(name, splits[name]) for name in chosen]
-
-
-def _in_one_folder(name: str, paths: list[Path]) -> list[Path]:
-    """The files of a split; from several folders they would be several data sets."""
-    if len(folders := sorted({shown(path.parent) for path in paths})) > 1:
-        raise UsageError(f"The split {name} is in several folders: {', '.join(folders)}. Move all but one elsewhere.")
-    return paths
+    for name in chosen:
+        if len(folders := sorted({shown(path.parent) for path in splits[name]})) > 1:  # several data sets
+            told = f"The split {name} is in several folders: {', '.join(folders)}"
+            raise UsageError(f"{told}. Move all but one elsewhere.")
+    return [splits[name] for name in chosen]

@@ -154,7 +154,6 @@ class RunConfig(BaseModel):
 # Kept, because a plan of a thousand runs asks for them again and again.
 @cache
 def _digest(config: RunConfig, engine: int) -> str:
-    """The last part of a run's id."""
     fields = config.model_dump(mode="json", exclude_defaults=True)
     canonical = json.dumps({"engine": engine, **fields}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
@@ -162,7 +161,6 @@ def _digest(config: RunConfig, engine: int) -> str:
 
 @cache
 def _schedule(config: RunConfig) -> Regime:
-    """The regime of a run, made from what its config says."""
     base = config.base_batch or config.batch_size
     regime = Regime(phases=config.regime, epochs=config.epochs).scaled(config.batch_size, base, rule=config.lr_rule)
     if config.adapt:

@@ -19,12 +19,7 @@ def initial_network(network: str, card: data.Card, seed: int, initialisation: st
 @cache
 def initial_norms(network: str, dataset: str, seed: int, initialisation: str = "today") -> dict[str, float]:
     """‖w_0‖ of what the distances of a run are of, by their names."""
-    with torch.random.fork_rng(devices=[]):
-        model = initial_network(network, data.card(dataset), seed, initialisation)
-    return dict(zip(DistanceProbe.quantities, map(_norm, watched_tensors(model)), strict=True))
-
-
-@torch.no_grad()
-def _norm(tensors: list[torch.Tensor]) -> float:
-    """Euclidean norm of some tensors together, accumulated in float64."""
-    return float(torch.stack([tensor.double().square().sum() for tensor in tensors]).sum().sqrt())
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        watched = watched_tensors(initial_network(network, data.card(dataset), seed, initialisation))
+        squares = [torch.stack([tensor.double().square().sum() for tensor in tensors]) for tensors in watched]
+    return {name: float(each.sum().sqrt()) for name, each in zip(DistanceProbe.quantities, squares, strict=True)}

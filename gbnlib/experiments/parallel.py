@@ -74,18 +74,11 @@ def jobs_on(cores: int, configs: Sequence[RunConfig], scale: str) -> int:
 
 
 def _cores() -> int:
-    """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_missing(
-    configs: Sequence[RunConfig],
-    scale: str,
-    jobs: int,
-    force: bool,
-    say: Callable[[str], None],
-    tick: Callable[[], None],
-    execution: dict,
+    configs: Sequence[RunConfig], scale: str, jobs: int, force: bool, say: Callable, tick: Callable, execution: dict
 ) -> None:
     """Hand the runs to a pool of processes and say what each came to."""
     started, others = time.monotonic(), set(multiprocessing.active_children())
@@ -140,10 +133,8 @@ def _broken(workers: set[BaseProcess], left: str) -> Exception:
     codes = {process.exitcode for process in workers} - {None, 0, STOPPED, -signal.SIGTERM}
     if not codes:
         return Interrupted(f"stopped with {left}")
-    if -signal.SIGKILL in codes:
-        cause = "was killed, most likely because memory ran out: use fewer --jobs or a smaller --memory-gb"
-    else:
-        cause = f"ended with exit code {codes.pop()}"
+    killed = "was killed, most likely because memory ran out: use fewer --jobs or a smaller --memory-gb"
+    cause = killed if -signal.SIGKILL in codes else f"ended with exit code {codes.pop()}"
     return Failed(f"a process that trained {cause}; {left}. Finished runs and checkpoints are kept.")
 
 
@@ -176,13 +167,11 @@ def _leave_with_parent() -> None:
 
 def describe(run: store.Run) -> str:
     """A finished run in one line."""
-    summary = run.done["summary"]
+    summary, name = run.done["summary"], f"{run.config.id}  {run.config.method}"
     if run.status == "diverged":
-        return f"{run.config.id}  {run.config.method}: diverged after {summary['updates']:,} updates"
-    return (
-        f"{run.config.id}  {run.config.method}: validation error {summary['final_validation_error']:.2f} % after "
-        f"{summary['updates']:,} updates in {summary['seconds']:.1f} s"
-    )
+        return f"{name}: diverged after {summary['updates']:,} updates"
+    made = f"{summary['updates']:,} updates in {summary['seconds']:.1f} s"
+    return f"{name}: validation error {summary['final_validation_error']:.2f} % after {made}"
 
 
 def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> float:

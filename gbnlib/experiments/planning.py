@@ -183,7 +183,6 @@ def fitted_phases(row: paper.Protocol) -> tuple[Phase, ...]:
 
 
 def _train_size(config: RunConfig) -> int:
-    """Training images of a run."""
     return config.train_size or data.card(config.dataset).train
 
 

@@ -43,7 +43,6 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
 
 
 def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:
-    """The network with its initial weights."""
     model = initial_network(config.network, card, config.seed, config.initialisation)
     if not config.ghost_size:
         return model

@@ -100,7 +100,6 @@ def _driver(path: Path = Path("/proc/driver/nvidia/version")) -> str:
 
 
 def _cpu_name() -> str:
-    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -38,9 +38,8 @@ class Recorder(Listener):
     def begin(self) -> None:
         """Write the config and the tables of before, and say where a stopped run goes on."""
         store.write_config(self.config)
-        training = self.training
-        if training.update:
-            self.say(f"{self.config.id}: goes on after update {training.update:,} of {training.total_updates:,}")
+        if update := self.training.update:
+            self.say(f"{self.config.id}: goes on after update {update:,} of {self.training.total_updates:,}")
         self._write_tables()
 
     def save(self) -> None:
@@ -83,7 +82,6 @@ class Recorder(Listener):
         (where / "checkpoint.pt").unlink(missing_ok=True)
 
     def _write_tables(self) -> None:
-        """Write history and distances as they are now."""
         where = store.folder(self.config)
         files.write_csv(where / "history.csv", HISTORY_COLUMNS, self.training.history)
         files.write_csv(where / "distance.csv", DistanceProbe.columns, self.training.probe.rows)

@@ -19,8 +19,6 @@ TEXT_FILES = ("config.json", "history.csv", "distance.csv", "provenance.json")
 
 
 class _Summary(BaseModel, extra="forbid", strict=True):
-    """The numbers of a run."""
-
     seconds: FiniteFloat
     updates: NonNegativeInt = 0
     final_validation_error: FiniteFloat | None = None

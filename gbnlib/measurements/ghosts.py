@@ -1,6 +1,7 @@
 """Ghost batch normalization looked at: its noise, its running statistics, its equality with gradient accumulation."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -101,14 +102,12 @@ def measure_accumulation(
     Differences are relative, ‖a − b‖ / ‖b‖ over all gradients, and over all running statistics. The case "plain BN" is
     the control: there the two are not the same.
     """
+    types = {"double": torch.float64, "single": torch.float32}
     rows = []
-    for network in networks:
-        for precision in ("double", "single"):
-            for seed in range(seeds):
-                keys = {"network": network, "precision": precision, "seed": seed}
-                dtype = torch.float64 if precision == "double" else torch.float32
-                cases = _differences(network, image_size, batch_size, ghost_size, seed, dtype)
-                rows += [{**keys, "case": case, "gradient": grad, "statistics": kept} for case, grad, kept in cases]
+    for network, precision, seed in product(networks, types, range(seeds)):
+        keys = {"network": network, "precision": precision, "seed": seed}
+        cases = _differences(network, image_size, batch_size, ghost_size, seed, types[precision])
+        rows += [{**keys, "case": case, "gradient": grad, "statistics": kept} for case, grad, kept in cases]
     return pd.DataFrame(rows)
 
 
@@ -135,11 +134,8 @@ def _differences(
         at_once, in_chunks = made(whole), made(chunked)
         accumulate(at_once, images, labels, batch_size)
         accumulate(in_chunks, images, labels, ghost_size)
-        yield (
-            case,
-            relative_difference(_gradients(in_chunks), _gradients(at_once)),
-            relative_difference(_kept(in_chunks), _kept(at_once)),
-        )
+        gradients = relative_difference(_gradients(in_chunks), _gradients(at_once))
+        yield case, gradients, relative_difference(_kept(in_chunks), _kept(at_once))
 
 
 def relative_difference(found: Tensor, wanted: Tensor) -> float:
@@ -168,6 +164,5 @@ def _gradients(model: nn.Module) -> Tensor:
 
 
 def _kept(model: nn.Module) -> Tensor:
-    """All running means and variances."""
     kept = [buffer.flatten() for buffer in model.buffers() if buffer.is_floating_point()]
     return torch.cat(kept) if kept else torch.empty(0)

@@ -200,13 +200,7 @@ def measure_trajectory(
 
 
 def _snapshots(
-    network: str,
-    dataset: str,
-    batch_size: int,
-    regime: Regime,
-    clip_norm: float,
-    seed: int,
-    device: torch.device,
+    network: str, dataset: str, batch_size: int, regime: Regime, clip_norm: float, seed: int, device: torch.device
 ) -> dict[int, Tensor]:
     """The parameters at log-spaced updates of a training with the official augmentation."""
     source = data.load(dataset, files.data_root())

@@ -102,12 +102,10 @@ def training_table() -> pd.DataFrame:
 
 def training_notes() -> str:
     """How the table was measured."""
-    facts = _facts("training")
     return (
         "Images a second in training, medians; in brackets, times the authors' procedure (PIL transforms image by "
         "image, a loop over chunks of the batch) and times a plain loop (DataLoader, v2 transforms on tensors, ghost "
-        "layers). "
-        f"{_where(facts)}"
+        f"layers). {_where(_facts('training'))}"
     )
 
 
@@ -146,20 +144,12 @@ def overhead_table() -> pd.DataFrame:
         "local": "Snakemake, s a run",
         "slurm": "SLURM, s a run",
     }
-    units = {"store": 1000}
-    rows = [
-        {
-            "planned runs": f"{row['runs']:,}",
-            **{label: _shown(row.get(name, math.nan) * units.get(name, 1)) for name, label in columns.items()},
-        }
-        for row in _facts("overhead")["rows"]
-    ]
+    rows = []
+    for row in _facts("overhead")["rows"]:
+        found = {name: row.get(name, math.nan) * (1000 if name == "store" else 1) for name in columns}
+        told = {columns[name]: cell(value, 2 if value < 10 else 0) for name, value in found.items()}
+        rows.append({"planned runs": f"{row['runs']:,}", **told})
     return pd.DataFrame(rows)
-
-
-def _shown(value: float) -> str:
-    """A number with two digits, with none from ten on."""
-    return cell(value, 2 if value < 10 else 0)
 
 
 def overhead_notes() -> str:
@@ -168,8 +158,7 @@ def overhead_notes() -> str:
         "Start-up is what `gbn run --only` takes beyond its training; store, what it takes to write what a run leaves "
         "and to find it again; Snakemake and SLURM, the time from the call of the workflow to its end, a run, with "
         "runs that take no time, by the profiles `local` and `slurm`, the latter on a SLURM of this one machine, where "
-        "eight runs share a job. "
-        f"{_where(_facts('overhead'))}"
+        f"eight runs share a job. {_where(_facts('overhead'))}"
     )
 
 
@@ -198,6 +187,5 @@ def _facts(name: str) -> dict:
 
 
 def _where(facts: dict) -> str:
-    return (
-        f"Measured on {facts['threads']} cores of {facts['cpu']} ({facts['cpu_capability']}), PyTorch {facts['torch']}."
-    )
+    cpu = f"{facts['threads']} cores of {facts['cpu']} ({facts['cpu_capability']})"
+    return f"Measured on {cpu}, PyTorch {facts['torch']}."

@@ -25,9 +25,8 @@ def panels(curves: pd.DataFrame, which: str, axes: Sequence[Axes], *, xscale: st
     """
     for ax, name in zip(axes, diffusion.PANELS, strict=True):
         part = diffusion.panel(curves, name) if len(curves) else curves
-        part = (
-            part if name == "before" or part.method.nunique() > 1 else part.iloc[:0]
-        )  # the small batch alone says (a)
+        if name == "after" and part.method.nunique() < 2:
+            part = part.iloc[:0]  # the small batch alone says (a)
         for batch_size, runs in part.groupby("batch_size") if len(part) else ():
             style = batch_style(batch_size) | {"markevery": max(1, runs["update"].nunique() // 12)}
             mean_curve(runs, "update", which, style, f"{batch_size}", ax)

@@ -41,10 +41,8 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
     for method in order:
         ax.plot([], [], label=method, **{**method_style(method), "linestyle": ""})
     ax.set_yticks(range(len(names)), [name if on == "declared" else f"today, {name}" for on, name in names])
-    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel=_AXIS.get(over, f"accuracy over {over} (points)"))
+    other = "the same method without the change" if over == "before" else over
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"accuracy over {other} (points)")
     if len(order) > 1:
         ax.legend(fontsize="small")
     return ax
-
-
-_AXIS = {"before": "accuracy over the same method without the change (points)"}

@@ -13,7 +13,6 @@ _RULES = (*ghosts.RULES, "total variance")
 
 
 def _rule_style(rule: str) -> dict:
-    """Colour, marker and line style of a rule for the running statistics."""
     return numbered_style(_RULES.index(rule), sns.color_palette("colorblind")) | {"label": rule}
 
 
@@ -41,10 +40,8 @@ def noise(scatter: pd.DataFrame, *, ax: Axes) -> Axes:
     for position, (value, part) in enumerate(scatter.groupby("value")):
         color = sns.color_palette("viridis_r", 4)[position + 1]
         ends = part.sd - part.low, part.high - part.sd
-        label = f"input {value:g} sd from the mean"
-        ax.errorbar(
-            part.ghost_size, part.sd, yerr=ends, color=color, marker=MARKERS[position], linestyle="", label=label
-        )
+        style = {"color": color, "marker": MARKERS[position], "label": f"input {value:g} sd from the mean"}
+        ax.errorbar(part.ghost_size, part.sd, yerr=ends, linestyle="", **style)
         ax.plot(part.ghost_size, part.expected, "--", color=color, zorder=0)
     ax.plot([], [], "--", color="0.4", label="leading order")
     ax.set(xscale="log", yscale="log", xlabel="ghost size", ylabel="standard deviation of the output")

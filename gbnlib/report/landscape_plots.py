@@ -16,7 +16,6 @@ _PAPER = {"color": "0.35", "marker": "x", "linestyle": ""}
 
 
 def _style(network: str) -> dict:
-    """Colour, marker and label of a network, a dark and a light one."""
     palette = sns.color_palette("viridis", 4)
     color = palette[0] if network == "f1" else palette[2]
     return {"color": color, "marker": _MARKERS[network], "label": LABELS[network]}
@@ -36,7 +35,7 @@ def spread(landscape: pd.DataFrame, network: str, *, ax: Axes | None = None) -> 
     """
     ax = ax or plt.subplots()[1]
     points = paper.published("figure4")
-    ax.plot(points["distance"], points["sd"], **_PAPER, label=_paper_label())
+    ax.plot(points["distance"], points["sd"], **_PAPER, label=f"paper: {points['label']} (digitised)")
     if len(landscape):
         near = landscape[landscape.distance <= points["distance"][-1]]
         style = _style(network)
@@ -88,12 +87,6 @@ def paths(
     ax.axvspan(points[1], points[-1], color="0.92", zorder=-1, label="the paper's distances")
     _legend_once(ax)
     return ax
-
-
-def _paper_label() -> str:
-    """The paper's points in words."""
-    points = paper.published("figure4")
-    return f"paper: {points['label']} (digitised)"
 
 
 def _legend_once(ax: Axes) -> None:

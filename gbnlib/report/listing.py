@@ -88,9 +88,8 @@ def measuring_text(scale: str, item: str = "") -> str:
 
 def _not_run(scale: str, configs: Sequence[RunConfig]) -> list[str]:
     """A line that names the networks and items of the paper that a scale leaves out; none where it runs all."""
-    left_out = [
-        paper.protocol(name).label for name in paper.networks() if name not in {config.network for config in configs}
-    ]
+    run = {config.network for config in configs}
+    left_out = [paper.protocol(name).label for name in paper.networks() if name not in run]
     left_out += [name for name in experiments.ITEMS if name not in experiments.items_at(scale)]
     return [f"Not run at this scale: {', '.join(left_out)}."] if left_out else []
 
@@ -101,14 +100,10 @@ def summary_text(configs: Sequence[RunConfig], scale: str) -> str:
         return "not run at this scale"
     finished = sum(map(experiments.is_done, configs))
     left = experiments.remaining_seconds(configs, scale)
-    estimate = f"about {_time_on(scale, left)} to go" if left else "nothing to train"
+    time = f"{left / 3600:,.1f} GPU-hours" if paper.scale(scale).on_gpu else duration(left)
+    estimate = f"about {time} to go" if left else "nothing to train"
     updates = sum(map(experiments.updates, configs))
     return f"{len(configs)} runs, {finished} finished, {updates:,} updates, {estimate}"
-
-
-def _time_on(scale: str, seconds: float) -> str:
-    """A time on the hardware that a scale is made for."""
-    return f"{seconds / 3600:,.1f} GPU-hours" if paper.scale(scale).on_gpu else duration(seconds)
 
 
 def progress_text(scale: str) -> str:

@@ -103,13 +103,11 @@ def _refuse_unknown(inputs: Sequence[str]) -> None:
     for before, source in pairwise(inputs):
         if source.startswith("# Parameters\n"):
             known = _assigned(before)
-            for name in _assigned(source):
-                if name not in known:
-                    raise unknown("parameter", name, known)
+            if strange := [name for name in _assigned(source) if name not in known]:
+                raise unknown("parameter", strange[0], known)
 
 
 def _assigned(source: str) -> list[str]:
-    """Names that a cell assigns to."""
     statements = ast.parse(source).body
     plain = [target for node in statements if isinstance(node, ast.Assign) for target in node.targets]
     annotated = [node.target for node in statements if isinstance(node, ast.AnnAssign)]

@@ -19,20 +19,18 @@ _BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 def set_theme() -> None:
     """The look of every figure."""
-    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
-    plt.rcParams.update(
-        {
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 110,
-            "savefig.dpi": 160,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.35,
-            "legend.frameon": False,
-            "svg.hashsalt": "gbnlib",
-        }
-    )
+    look = {
+        "figure.constrained_layout.use": True,
+        "figure.dpi": 110,
+        "savefig.dpi": 160,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.35,
+        "legend.frameon": False,
+        "svg.hashsalt": "gbnlib",
+    }
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind", rc=look)
 
 
 def of_measurement(draw: Callable[..., Axes]) -> Callable[..., Axes]:
@@ -75,16 +73,13 @@ def numbered_style(position: int, palette: Sequence) -> dict:
     }
 
 
-def error_curves(
-    history: pd.DataFrame, *, which: str = "validation_error", x: str = "epoch", ax: Axes | None = None
-) -> Axes:
-    """Error against epochs or updates, a curve a batch size.
+def error_curves(history: pd.DataFrame, *, which: str = "validation_error", ax: Axes | None = None) -> Axes:
+    """Error against epochs, a curve a batch size.
 
     Parameters
     ----------
     history : tidy history frame.
     which : "validation_error" or "training_error", in %.
-    x : "epoch" or "update".
     ax : axes to draw on; None makes new ones.
 
     Returns
@@ -93,9 +88,9 @@ def error_curves(
     """
     ax = ax or plt.subplots()[1]
     for batch_size, runs in history.groupby("batch_size") if len(history) else ():
-        style = batch_style(batch_size) | {"markevery": max(1, runs[x].nunique() // 12)}
-        mean_curve(runs, x, which, style, f"{batch_size}", ax)
-    ax.set(xlabel=_AXIS[x], ylabel=_AXIS[which])
+        style = batch_style(batch_size) | {"markevery": max(1, runs.epoch.nunique() // 12)}
+        mean_curve(runs, "epoch", which, style, f"{batch_size}", ax)
+    ax.set(xlabel="epochs", ylabel=f"{which.replace('_', ' ')} (%)")
     if len(history):
         error_axis(ax)
         ax.legend(title="batch size", ncols=2)
@@ -194,13 +189,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *
         mean_bar(position + 0.18, own, style, ax)
     if len(runs):
         ax.plot([], [], "o", color="0.2", label=f"here: {rows.data[0]}")
-    ax.set_xticks(
-        rows.index,
-        [
-            method.replace("LB+LR+GBN+RA", "LB+LR\n+GBN+RA").replace("LB+LR+GBN", "LB+LR\n+GBN")
-            for method in rows.method
-        ],
-    )
+    ax.set_xticks(rows.index, [method.replace("LR+", "LR\n+") for method in rows.method])
     ax.set(ylabel="final validation accuracy (%)")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
@@ -221,11 +210,3 @@ def mean_bar(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
 def say_empty(ax: Axes) -> None:
     """Say on the axes that there is nothing to show."""
     ax.text(0.5, 0.5, "no finished runs at this scale", ha="center", va="center", transform=ax.transAxes)
-
-
-_AXIS = {
-    "epoch": "epochs",
-    "update": "updates",
-    "training_error": "training error (%)",
-    "validation_error": "validation error (%)",
-}

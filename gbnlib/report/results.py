@@ -35,8 +35,7 @@ class Results:
 
         The table of `analysis.ablation_effects`; empty where the scale has no ablations or none is finished.
         """
-        groups = experiments.ablations(self.parameters.scale, self.parameters.seeds)
-        self.ablation_configs = [config for runs in groups.values() for config in runs]
+        self.ablation_configs = experiments.plan("ablations", self.parameters.scale, self.parameters.seeds)
         self.ablation_runs = self._finished(self.ablation_configs)
         return analysis.ablation_effects(self.first(history), *self._ablation_runs())
 

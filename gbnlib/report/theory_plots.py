@@ -16,7 +16,6 @@ _MARKERS = {0.5: "o", 1.0: "s", 1.5: "^", 2.0: "D"}
 
 
 def _alpha_style(alpha: float) -> dict:
-    """Colour and marker of an exponent, from light to dark."""
     palette = sns.color_palette("viridis_r", 5)[1:]
     return {"color": palette[list(_MARKERS).index(alpha)], "marker": _MARKERS[alpha], "label": f"α = {alpha:g}"}
 
@@ -142,11 +141,7 @@ def field_distances(walks: pd.DataFrame, *, logarithmic: bool, ax: Axes) -> Axes
         ends = distance.quantile(0.25), distance.quantile(0.75)
         ax.fill_between(ends[0].index, *ends, color=style["color"], alpha=0.2, linewidth=0)
     ax.axhline(1, color="0.4", linestyle=":", label="correlation length")
-    ax.set(
-        xscale="log",
-        yscale="log" if logarithmic else "linear",
-        xlabel="time t (steps)",
-        ylabel="distance ‖w(t) − w(0)‖",
-    )
+    ax.set(xscale="log", yscale="log" if logarithmic else "linear")
+    ax.set(xlabel="time t (steps)", ylabel="distance ‖w(t) − w(0)‖")
     ax.legend()
     return ax
