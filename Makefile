@@ -54,8 +54,12 @@ report: setup ready ## the same from the runs that are there, training nothing
 	@$(SNAKEMAKE) --config 'scale=$(SCALE)' train=false
 	@$(REPORTED)
 
-lab: setup ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab notebooks/
+# Copies, so that what JupyterLab saves leaves the tracked ones as they are; a copy older than its notebook is kept as .old.
+lab: setup ## open copies of the notebooks in JupyterLab
+	@mkdir -p results/lab; for name in notebooks/*.ipynb; do copy=results/lab/$${name##*/}; \
+	  if [ ! -e "$$copy" ]; then cp "$$name" "$$copy"; \
+	  elif [ "$$name" -nt "$$copy" ]; then mv "$$copy" "$$copy.old" && cp "$$name" "$$copy"; fi; done
+	@$(BIN)/jupyter lab results/lab
 
 # One process more than cores: some tests wait for a cluster.
 test: setup ## run the tests

@@ -23,8 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point results and data at empty folders, and train on one thread (two give other bits)."""
+    """Point results and data at empty folders, train on one thread (two give other bits), execute as the workflow."""
     folder: Path = tmp_path_factory.mktemp("isolated")
     monkeypatch.setenv("GBN_RESULTS", str(folder / "results"))
     monkeypatch.setenv("GBN_DATA", str(folder / "data"))
+    monkeypatch.setenv("GBN_REPORT", "1")
     torch.set_num_threads(1)

@@ -116,8 +116,8 @@ def test_what_is_no_name_is_refused_in_one_line_wherever_it_would_be_a_path(name
         lambda: measurements.identify(name, {}),
         lambda: measurements.find(name),
         lambda: store.folder(REMEDIED.model_copy(update={"dataset": f"/{name}"})),
-        lambda: claims.write_verdicts([Verdict("C1", "x", dataset=f"/{name}")], "quick"),
-        lambda: claims.write_verdicts([Verdict("C1", "x")], name),
+        lambda: claims.write_verdicts([Verdict("C1", "x", dataset=f"/{name}")], claims.verdicts_folder("quick")),
+        lambda: claims.verdicts_folder(name),
     ]
     for make in made_of_it:
         with pytest.raises(UsageError, match="a name holds only letters A to Z, digits and") as caught:

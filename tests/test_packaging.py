@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -233,6 +234,27 @@ def test_make_help_lists_every_target_and_needs_no_setup():
     result = subprocess.run(["make", "-s", "-C", ROOT], capture_output=True, text=True, check=True)
     listed = re.findall(r"^  make (\w+) ", result.stdout, re.M)
     assert {"setup", "reproduce", "report", "lab", "test", "lint", "bench", "clean"} <= set(listed)
+
+
+def test_make_lab_opens_copies_and_loses_no_edit(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    notebooks, copies = tmp_path / "notebooks", tmp_path / "results" / "lab"
+    notebooks.mkdir()
+    (notebooks / "a.ipynb").write_text("tracked")
+    jupyter = tmp_path / "bin" / "jupyter"
+    jupyter.parent.mkdir()
+    jupyter.write_text('#!/bin/sh\necho "opened $2"\n')
+    jupyter.chmod(0o755)
+    lab = ["make", "-s", "-C", tmp_path, "-o", "setup", "lab", "BIN=bin"]
+    assert "opened results/lab" in subprocess.run(lab, capture_output=True, text=True, check=True).stdout
+    (copies / "a.ipynb").write_text("edited")
+    os.utime(notebooks / "a.ipynb", (0, 0))
+    subprocess.run(lab, capture_output=True, check=True)
+    assert (copies / "a.ipynb").read_text() == "edited" and (notebooks / "a.ipynb").read_text() == "tracked"
+    (notebooks / "a.ipynb").write_text("newer")
+    os.utime(copies / "a.ipynb", (0, 0))
+    subprocess.run(lab, capture_output=True, check=True)
+    assert ((copies / "a.ipynb").read_text(), (copies / "a.ipynb.old").read_text()) == ("newer", "edited")
 
 
 def test_make_names_the_python_it_needs(tmp_path):

@@ -10,6 +10,7 @@ from gbnlib.claims.scorecard import (
     scorecard,
     scorecard_layout,
     summary,
+    verdicts_folder,
     write_verdicts,
 )
 from gbnlib.claims.verdict import Subject, Verdict, judge, judge_rows, subject
@@ -36,5 +37,6 @@ __all__ = [
     "scorecard_layout",
     "subject",
     "summary",
+    "verdicts_folder",
     "write_verdicts",
 ]

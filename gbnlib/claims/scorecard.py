@@ -14,10 +14,10 @@ from gbnlib.claims.verdict import Verdict
 from gbnlib.errors import unknown
 
 
-def write_verdicts(verdicts: Iterable[Verdict], scale: str) -> None:
+def write_verdicts(verdicts: Iterable[Verdict], folder: Path) -> None:
     """Write verdicts, one file each, for the scorecard and the report."""
     for verdict in verdicts:
-        files.write_json(files.inside(verdicts_folder(scale), verdict.file), asdict(verdict))
+        files.write_json(files.inside(folder, verdict.file), asdict(verdict))
 
 
 def read_verdicts(scale: str) -> list[Verdict]:

@@ -1,5 +1,6 @@
 """What a notebook shows: text, figures and tables, which are saved for the report with their words."""
 
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,11 @@ class Exhibits:
         self.exhibits[exhibit.id] = exhibit
         return exhibit.id
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody executes the notebook, and not the workflow, whose results alone the report shows."""
+        return not os.environ.get("GBN_REPORT")
+
     def _folder(self, kind: str) -> Path:
-        """Where this scale's figures, tables or item records lie."""
-        return files.results_root() / self.parameters.scale / kind
+        """Where figures, tables, verdicts or item records go; by hand, where they do not change the report."""
+        return files.results_root() / self.parameters.scale / ("by_hand" if self.by_hand else "") / kind

@@ -114,7 +114,7 @@ class Notebook(Results, Exhibits):
 
     def show_verdicts(self, verdicts: Sequence[claims.Verdict]) -> None:
         """Save verdicts and show them as cards."""
-        claims.write_verdicts(verdicts, self.scale)
+        claims.write_verdicts(verdicts, self._folder("verdicts"))
         for verdict in verdicts:
             display(Markdown(verdict_card(verdict)))
         if not verdicts:
@@ -136,6 +136,8 @@ class Notebook(Results, Exhibits):
             rows.append(("measurements", tally(made, len(self.measured))))
             rows.append(("measuring time", duration(sum(found.seconds for found in made))))
         self._show(pd.DataFrame([*rows, *facts.items()], columns=["of", "is"]), "Where these results come from.")
+        if self.by_hand:
+            self.say(f"Executed by hand: what was saved is in `{self._folder('')}`, and the report is as it was.")
 
     def _record(self, facts: dict) -> Record:
         """What the report says of the item."""

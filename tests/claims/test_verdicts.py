@@ -139,7 +139,7 @@ def test_c1_is_a_trend_and_a_difference_of_the_ends(errors: dict, expected: str)
 
 def test_verdicts_come_back_from_disk_with_the_untested_claims() -> None:
     written = judged("C6", runs({**GAP, "LB+LR": around(4.0)}))
-    claims.write_verdicts([written], "quick")
+    claims.write_verdicts([written], claims.verdicts_folder("quick"))
     read = claims.read_verdicts("quick")
     assert [verdict.claim for verdict in read] == list(paper.claims())
     assert next(verdict for verdict in read if verdict.claim == "C6") == written
@@ -152,14 +152,14 @@ def test_verdicts_come_back_from_disk_with_the_untested_claims() -> None:
 
 def test_the_summary_names_every_claim_once() -> None:
     history = runs({**GAP, "LB+LR": around(4.0), "LB+LR+GBN": around(6.0)})
-    claims.write_verdicts([judged("C6", history), judged("C7", history)], "quick")
+    claims.write_verdicts([judged("C6", history), judged("C7", history)], claims.verdicts_folder("quick"))
     text = claims.summary(claims.read_verdicts("quick"))
     assert "**Reproduced**: C6 (√ scaling" in text and "**Not reproduced**: C7" in text
     assert "- **Not tested at this scale**: C1, C2" in text
     assert text.startswith("At scale quick, 2 of 13 claims are tested, with F1 on MNIST digits (5,000, emb")
     assert "one a claim, network and data set: 1 reproduced and 1 not reproduced.\n\n- **R" in text
     another = replace(judged("C6", history), network="c1", network_label="C1", verdict=NOT)
-    claims.write_verdicts([another], "quick")
+    claims.write_verdicts([another], claims.verdicts_folder("quick"))
     text = claims.summary(claims.read_verdicts("quick"))
     assert "gap at equal epochs; F1 on MNIST digits (5,000, embedded))." in text.split("**Not")[0]
     assert "closes part of the gap at equal epochs; C1 on" in text.split("**Not reproduced**")[1]

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from gbnlib import __version__, experiments, files, paper
+from gbnlib import __version__, claims, experiments, files, paper
 from gbnlib.errors import UsageError
 from gbnlib.measurements import functions
 from gbnlib.report.items import get_item
@@ -120,3 +120,25 @@ def test_the_record_is_read_as_it_was_written(capsys) -> None:
     assert {name: record.provenance[name] for name in ("gbnlib", "device")} == {"gbnlib": __version__, "device": "cpu"}
     shown = capsys.readouterr().out
     assert all(str(value) in shown for value in record.provenance.values())
+
+
+def test_what_is_executed_by_hand_leaves_the_report_as_it_is(monkeypatch) -> None:
+    def execute(kind: str) -> None:
+        figure, ax = plt.subplots()
+        ax.set_title(kind)
+        page = Notebook(get_item("table1"), Parameters("quick", 0, "cpu", False, False), [])
+        page.save_figure(figure, "table1", "A caption.", "A picture.")
+        page.save_table(pd.DataFrame({"a": [1]}), "table1", "A table.")
+        page.show_verdicts([claims.Verdict("C6", "x", kind, item="table1")])
+        page.footer()
+
+    execute("reproduced")
+    folder = files.results_root() / "quick"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {path.parent.name for path in before} == {"figures", "tables", "verdicts", "items"}
+    monkeypatch.delenv("GBN_REPORT")
+    execute("not reproduced")
+    assert all(path.read_bytes() == content for path, content in before.items())
+    beside = {path.relative_to(folder / "by_hand") for path in (folder / "by_hand").rglob("*") if path.is_file()}
+    assert beside == {path.relative_to(folder) for path in before}
+    assert [each.verdict for each in claims.read_verdicts("quick") if each.tested] == ["reproduced"]
