@@ -13,6 +13,7 @@ import pytest
 
 from gbnlib import experiments, files, measurements
 from gbnlib.report.items import items
+from gbnlib.report.record import Record
 from tests.stored import leave
 
 BIN = Path(sys.executable).parent
@@ -75,9 +76,10 @@ def test_the_first_call_makes_runs_notebooks_figures_and_report(reproduced: Path
     smoke = reproduced / "smoke"
     assert (smoke / "report" / "index.html").is_file()
     assert sorted(path.stem for path in (smoke / "notebooks").glob("*.ipynb")) == sorted(NOTEBOOKS)
+    records = [Record.read(path) for path in (smoke / "items").glob("*.json")]
+    figures = {each.name: each for record in records for each in record.exhibits if each.folder == "figures"}
     for name in FIGURES:
-        sidecar = json.loads((smoke / "figures" / f"{name}.json").read_text())
-        assert sidecar["caption"] and sidecar["alt"]
+        assert figures[name].caption and figures[name].alt
         assert (smoke / "figures" / f"{name}.png").stat().st_size > 5_000
         assert "<svg" in (smoke / "figures" / f"{name}.svg").read_text()
     verdicts = [json.loads(path.read_text()) for path in (smoke / "verdicts").glob("*.json")]
