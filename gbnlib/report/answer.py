@@ -8,6 +8,12 @@ from gbnlib import analysis, claims, paper
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 from gbnlib.report import evidence
 
+#: What is added to the large batch, as a picture labels it.
+REMEDIES = {
+    "LB+LR": "+ √ rate",
+    "LB+LR+GBN": "+ √ rate, ghosts",
+    "LB+LR+GBN+RA": "+ as many updates",
+}
 #: What the verdict on C8 makes of the title of the answer's figure.
 _TITLES = {
     REPRODUCED: "Given as many updates as the small batch, the large one catches up",
@@ -20,8 +26,7 @@ _TITLES = {
 
 def table() -> pd.DataFrame:
     """`analysis.errors_by_updates` of the shipped runs of Table 1 and Figure 1."""
-    runs = pd.concat([evidence.history(item) for item in ("table1", "figure1")])
-    return analysis.errors_by_updates(runs.drop_duplicates(["run", "update"]))
+    return analysis.errors_by_updates(evidence.row_and_sweep())
 
 
 def title(verdicts: Sequence[claims.Verdict]) -> str:

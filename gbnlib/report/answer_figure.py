@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gbnlib import paper
+from gbnlib.analysis.outcomes import published_accuracies
+from gbnlib.report.answer import REMEDIES
 
 #: Colours of text, lines and marks on a light and on a dark page.
 THEMES: Mapping[str, Mapping[str, str]] = {
@@ -33,11 +35,6 @@ THEMES: Mapping[str, Mapping[str, str]] = {
         "LB+LR+GBN": "#ff8a73",
         "LB+LR+GBN+RA": "#b4a7f5",
     },
-}
-_REMEDIES = {
-    "LB+LR": "+ √ rate",
-    "LB+LR+GBN": "+ √ rate, ghosts",
-    "LB+LR+GBN+RA": "+ as many updates",
 }
 #: Methods at one number of updates stand side by side, by these factors.
 _ASIDE = {"LB+LR": 0.89, "LB+LR+GBN": 0.8}
@@ -69,7 +66,7 @@ def draw(table: pd.DataFrame, title: str, theme: str = "light", *, narrow: bool 
         for row in batches.itertuples():
             _mark(row, row.updates, "o", colors["batches"], ax)
         _published(table, ax, colors)
-        for row in table[table.method.isin(_REMEDIES)].itertuples():
+        for row in table[table.method.isin(REMEDIES)].itertuples():
             _mark(row, row.updates * _ASIDE.get(row.method, 1.0), "D", colors[row.method], ax)
         _label_batches(
             batches[(batches.method == "SB") | (batches.batch_size == batches.batch_size.max())] if narrow else batches,
@@ -117,17 +114,17 @@ def _mark(row: tuple, x: float, marker: str, color: str, ax: Axes) -> None:
 
 def _published(table: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None:
     """The paper's errors as crosses, where the methods stand or, without runs, would stand."""
-    row = next(row for row in paper.published("table1")["rows"] if row["network"] == "f1")
+    theirs = published_accuracies("f1")
     found = table.groupby("method").updates.min()
     at = {"LB+LR+GBN+RA": found.get("SB")} | found.to_dict()
     cross = {"marker": "x", "color": colors["faint"], "markersize": 8, "markeredgewidth": 1.6, "linestyle": ""}
-    for method, accuracy in zip(paper.METHODS, row["accuracy"], strict=True):
+    for method, accuracy in theirs.items():
         if at.get(method):
             ax.plot(at[method] * _ASIDE.get(method, 1.0), 100 - accuracy, zorder=2, **cross)
     if "LB+LR+GBN+RA" not in found and "SB" in found:
-        words = f"{_REMEDIES['LB+LR+GBN+RA']}: not run here yet"
+        words = f"{REMEDIES['LB+LR+GBN+RA']}: not run here yet"
         place = {"textcoords": "offset points", "ha": "right", "va": "center"}
-        ax.annotate(words, (at["SB"], 100 - row["accuracy"][-1]), (-9, 0), color=colors["faint"], **place)
+        ax.annotate(words, (at["SB"], 100 - theirs["LB+LR+GBN+RA"]), (-9, 0), color=colors["faint"], **place)
     ax.plot([], [], label="the paper's Table 1", **cross)
     ax.legend(loc="upper right", frameon=False)
 
@@ -149,12 +146,12 @@ def _label_batches(batches: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -
 
 def _label_remedies(table: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None:
     """The names of the remedies beside their marks, those at one number of updates kept apart."""
-    rows = [row for row in table.itertuples() if row.method in _REMEDIES]
+    rows = [row for row in table.itertuples() if row.method in REMEDIES]
     sides = [row for row in rows if row.method in _ASIDE]
     heights = _apart([row.error for row in sides], 0.11 * (table.error.max() - table.error.min() + 0.5))
     placed = dict(zip([row.method for row in sides], heights, strict=True))
     for row in rows:
-        words = _REMEDIES[row.method] + (f" ({row.n} seed{'s' * (row.n > 1)})" if row.n < paper.minimum_seeds() else "")
+        words = REMEDIES[row.method] + (f" ({row.n} seed{'s' * (row.n > 1)})" if row.n < paper.minimum_seeds() else "")
         at = row.updates * (min(_ASIDE.values()) if row.method in _ASIDE else 1), placed.get(row.method, row.error)
         style = {"color": colors[row.method], "fontweight": "bold", "ha": "right", "va": "center"}
         ax.annotate(words, at, (-9, 0), textcoords="offset points", **style)

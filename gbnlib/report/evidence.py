@@ -21,6 +21,11 @@ def history(item: str) -> pd.DataFrame:
     return experiments.load_runs(configs(item))[0]
 
 
+def row_and_sweep() -> pd.DataFrame:
+    """The histories of F1's row of Table 1 and of Figure 1's batches, which share runs, each run once."""
+    return pd.concat([history(item) for item in ("table1", "figure1")]).drop_duplicates(["run", "update"])
+
+
 def ablation_runs() -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str, str], list[str]]]:
     """The histories of F1's row and of its ablations, and the ids of the latter by what they are of."""
     ids = {key: [config.id for config in runs] for key, runs in experiments.ablations(SCALE).items()}

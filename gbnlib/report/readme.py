@@ -45,7 +45,8 @@ def _picture() -> str:
     """The answer in one picture, in the page's theme."""
     verdicts = evidence.verdicts()
     light, dark = (path.relative_to(files.REPOSITORY) for path in PICTURES.values())
-    alt = f"{answer.title(verdicts)}. {answer.caption(answer.table())} {answer.sentence(verdicts, answer.table())}"
+    table = answer.table()
+    alt = f"{answer.title(verdicts)}. {answer.caption(table)} {answer.sentence(verdicts, table)}"
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
         f'<img alt="{alt}" src="{light}"></picture>'

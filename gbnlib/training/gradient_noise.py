@@ -13,9 +13,8 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-#: Two-sided 97.5 % quantiles of Student's t for 1 to 9 degrees of freedom, of which the groups leave one fewer.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-GROUPS = len(_T) + 1
+#: Groups of the jackknife, and the 97.5 % quantile of Student's t for one degree of freedom fewer.
+GROUPS, T_QUANTILE = 10, 2.262
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _interval(trace: float, norm: float, left_out: list[tuple[float, float]]) ->
     logs = [math.log(each) if 0 < each < math.inf else math.nan for each in (_ratio(*pair) for pair in left_out)]
     if norm <= 0 or trace <= 0 or any(map(math.isnan, logs)):
         return 0.0, math.inf
-    mean, groups = sum(logs) / len(logs), len(logs)
-    error = math.sqrt((groups - 1) / groups * sum((each - mean) ** 2 for each in logs))
-    half = _T[groups - 2] * error
+    mean = sum(logs) / GROUPS
+    error = math.sqrt((GROUPS - 1) / GROUPS * sum((each - mean) ** 2 for each in logs))
+    half = T_QUANTILE * error
     return _ratio(trace, norm) * math.exp(-half), _ratio(trace, norm) * math.exp(half)

@@ -7,8 +7,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from gbnlib import analysis
+from gbnlib.report.answer import REMEDIES
 
-_REMEDIES = {"LB+LR": " + √ rate", "LB+LR+GBN": " + √ rate, ghosts", "LB+LR+GBN+RA": " + as many updates"}
 #: What is drawn before the reader chooses: these methods, and the largest batch.
 _SHOWN = ("SB", "LB+LR+GBN+RA")
 
@@ -21,7 +21,7 @@ def curves(history: pd.DataFrame) -> list[dict]:
     for (method, batch_size), curve in table.groupby(["method", "batch_size"], sort=False):
         columns = {name: [_rounded(value) for value in curve[name]] for name in ("error", "low", "high")}
         columns |= {"epochs": curve.epoch.astype(int).tolist(), "updates": curve["update"].astype(int).tolist()}
-        label = f"batch {batch_size:,}{_REMEDIES.get(method, '')}"
+        label = f"batch {batch_size:,} {REMEDIES.get(method, '')}".rstrip()
         shown = method in _SHOWN or bool(method == "LB" and batch_size == largest)
         kind = {"batch": int(batch_size), "method": method, "label": label, "n": int(curve.n.iloc[0]), "shown": shown}
         found.append(kind | columns)

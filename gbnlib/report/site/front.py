@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from markupsafe import Markup
 
 from gbnlib import claims, files, paper
@@ -57,7 +56,7 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
             path = source / "static" / f"answer-{theme}{'-narrow' * narrow}.svg"
             files.write_text(path, answer_figure.svg(table, title, theme, narrow=narrow))
     rows = grid(shipped, own)
-    runs = pd.concat([evidence.history(item) for item in ("table1", "figure1")]).drop_duplicates(["run", "update"])
+    runs = evidence.row_and_sweep()
     pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, "_static/answer-light.svg", title)}
     pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
     for name, html in pieces.items():
