@@ -72,6 +72,47 @@ def accuracies(history: pd.DataFrame, method: str) -> list[float]:
     return (100 - table[table.method == method].sort_values("seed").final_error).tolist()
 
 
+def arm_accuracies(history: pd.DataFrame, arm: str = "") -> list[float]:
+    """Final accuracies in % of the runs of a study, or of one of its arms, in the order of their seeds."""
+    own = history[history.arm == arm] if arm and len(history) else history
+    return (100 - outcomes(own).sort_values("seed").final_error).tolist()
+
+
+def compare_arms(history: pd.DataFrame) -> pd.DataFrame:
+    """What each arm of a study came to: a row an arm, in the order of the runs.
+
+    Columns arm, accuracy (the mean in %), low and high (its t interval), n, updates, and cost: the training samples
+    seen, in times those of SB.
+    """
+    if history.empty:
+        return pd.DataFrame()
+    made = history.groupby("arm", sort=False)[["update", "epoch"]].max()
+    rows = []
+    for arm, (updates, epochs) in made.iterrows():
+        found = stats.mean(arm_accuracies(history, arm), paper.confidence())
+        cost = epochs / made.epoch.get("SB", epochs)
+        rows.append({"arm": arm, **found.named("accuracy"), "updates": updates, "cost": cost})
+    return pd.DataFrame(rows)
+
+
+def compare_ghost_sizes(history: pd.DataFrame) -> pd.DataFrame:
+    """Final accuracies with t intervals, a row a batch size and augmentation, a column a ghost size (0: none)."""
+    if history.empty:
+        return pd.DataFrame()
+    cells = [
+        {
+            "batch size": batch_size,
+            "augmentation": augment,
+            "ghost": f"ghosts of {ghost}" if ghost else "whole batch",
+            "accuracy": stats.mean(arm_accuracies(runs), paper.confidence()).text(),
+        }
+        for (batch_size, augment, ghost), runs in history.groupby(["batch_size", "augment", "ghost_size"], sort=False)
+    ]
+    table = pd.DataFrame(cells)
+    wide = table.pivot(index=["batch size", "augmentation"], columns="ghost", values="accuracy")
+    return wide[table.ghost.unique()].reset_index().rename_axis(columns=None)
+
+
 def published_accuracies(network: str) -> dict[str, float]:
     """Accuracy in % by method in a network's first row of the paper's Table 1; empty where it has none."""
     rows = [row for row in paper.published("table1")["rows"] if row["network"] == network]

@@ -1,6 +1,7 @@
 """From tidy frames to verdicts on the paper's claims. `claims.py` has a function for each, by `paper/criteria.toml`."""
 
 from gbnlib.claims.advice import Caution, cautions, evidence_label
+from gbnlib.claims.beyond import BEYOND
 from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
 from gbnlib.claims.decision import VERDICTS, Case, Decision, Effect
 from gbnlib.claims.scorecard import (
@@ -16,6 +17,7 @@ from gbnlib.claims.scorecard import (
 from gbnlib.claims.verdict import Subject, Verdict, judge, judge_rows, subject
 
 __all__ = [
+    "BEYOND",
     "CLAIMS",
     "IDENTITIES",
     "RUN_CLAIMS",

@@ -22,12 +22,14 @@ class Case:
 
     frame : what the claim asks about: a history, high-rate curves, or a measurement; it may lack what it needs.
     row : the history of SB and LB in the network's row of the tables.
-    beside : frames that the evidence tells of, without deciding by them.
+    beside : frames that the evidence tells of, or that a claim beyond the paper compares with.
+    scale : where they are from.
     """
 
     frame: pd.DataFrame
     row: pd.DataFrame = field(default_factory=pd.DataFrame)
     beside: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    scale: str = ""
 
     def gap(self) -> Interval:
         """SB − LB in the row, in points of final validation accuracy."""

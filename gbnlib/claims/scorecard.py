@@ -20,13 +20,15 @@ def write_verdicts(verdicts: Iterable[Verdict], folder: Path) -> None:
         files.write_json(files.inside(folder, verdict.file), asdict(verdict))
 
 
-def read_verdicts(scale: str) -> list[Verdict]:
-    """All verdicts of a scale in the order of the claims, with a "not tested" one for each claim nothing judged."""
-    return completed(read_folder(verdicts_folder(scale)), scale)
+def read_verdicts(scale: str, *, beyond: bool = False) -> list[Verdict]:
+    """All verdicts of a scale on the paper's claims, or on those beyond it; see `completed`."""
+    return completed(read_folder(verdicts_folder(scale)), scale, beyond=beyond)
 
 
-def completed(verdicts: Sequence[Verdict], scale: str) -> list[Verdict]:
-    """Some verdicts and the missing claims as "not tested at this scale", in the order of the claims."""
+def completed(verdicts: Sequence[Verdict], scale: str, *, beyond: bool = False) -> list[Verdict]:
+    """The verdicts on the paper's claims, or on those beyond it, in their order; "not tested" where nothing judged."""
+    asked = paper.claims_beyond() if beyond else paper.claims()
+    verdicts = [verdict for verdict in verdicts if verdict.claim in asked]
     judged = {verdict.claim for verdict in verdicts}
     untested = [
         Verdict(
@@ -37,10 +39,10 @@ def completed(verdicts: Sequence[Verdict], scale: str) -> list[Verdict]:
             published=claim.published,
             tag=claim.tag,
         )
-        for claim in paper.claims().values()
+        for claim in asked.values()
         if claim.id not in judged
     ]
-    order = list(paper.claims())
+    order = list(asked)
     return sorted([*verdicts, *untested], key=lambda verdict: (order.index(verdict.claim), verdict.where))
 
 
@@ -121,9 +123,9 @@ def read_folder(folder: Path) -> list[Verdict]:
 
 
 def _checked(content: Any) -> Verdict:
-    """A verdict of one of the paper's claims, of a kind that there is."""
+    """A verdict on one of the claims, of a kind that there is."""
     verdict = TypeAdapter(Verdict).validate_python(content)
-    for kind, given, allowed in (("claim", verdict.claim, paper.claims()), ("verdict", verdict.verdict, VERDICTS)):
+    for kind, given, allowed in (("claim", verdict.claim, paper.all_claims()), ("verdict", verdict.verdict, VERDICTS)):
         if given not in allowed:
             raise unknown(kind, given, allowed)
     if verdict.item:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from gbnlib import data, paper
 from gbnlib.analysis.outcomes import count_diverged, row_runs
+from gbnlib.claims.beyond import BEYOND
 from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
 from gbnlib.claims.convergence import row_history, shortfall
 from gbnlib.claims.decision import INCONCLUSIVE, NOT_TESTED, Case, Decision, Effect
@@ -75,6 +76,12 @@ def subject(network: str, scale: str) -> Subject:
     return Subject(network, row.label, row.dataset, data.card(row.dataset).label)
 
 
+def _studied(scale: str) -> Subject:
+    """What the studies beyond the paper are of at a scale."""
+    row = paper.recipe(scale)
+    return Subject(row.network, row.label, row.dataset, f"{data.card(row.dataset).label}, {row.train_size:,} images")
+
+
 def judge(
     claim: str,
     frame: pd.DataFrame,
@@ -90,16 +97,17 @@ def judge(
 
     Parameters
     ----------
-    claim : "C1" to "C13".
-    frame : what its function in `claims` asks for: the history of an item, for C2 to C4 the frame of
-        `diffusion.high_rate_curves`, for C5, C12 and C13 a measurement. It may be empty or lack methods.
+    claim : "C1" to "C13", or "B1" to "B8".
+    frame : what its function asks for: the history of an item, for C2 to C4 the frame of `diffusion.high_rate_curves`,
+        for C5, C12 and C13 a measurement, for B1 to B8 the history of a study. It may be empty or lack methods.
     item, scale, network : what the frame is of.
-    about : network and data set in words; by default those of the scale's protocol.
+    about : network and data set in words; by default those of the scale's protocol, or of the studies.
     row : history with SB and LB of the same network, which say whether it has converged and how wide the gap is; by
         default those that the store has.
     beside : frames that the evidence tells of.
     """
-    about, fact = about or subject(network, scale), paper.claims()[claim]
+    about = about or (_studied(scale) if claim in BEYOND else subject(network, scale))
+    fact = paper.all_claims()[claim]
     frame = frame[frame.network == network] if claim in RUN_CLAIMS and len(frame) else frame
     found = _decided(claim, frame, scale, network, row, beside or {})
     return Verdict(
@@ -110,7 +118,7 @@ def judge(
         criterion=fact.criterion,
         published=fact.published,
         tag=fact.tag,
-        runs=tuple(frame.run.unique()) if claim in RUN_CLAIMS and len(frame) else (),
+        runs=tuple(frame.run.unique()) if "run" in frame else (),
         **asdict(about),
         **found._asdict(),
     )
@@ -126,10 +134,10 @@ def _decided(
 ) -> Decision:
     """The decision on a claim, after what each is asked first: that there is something, and that it converged."""
     if frame.empty:
-        return Decision(NOT_TESTED, "no finished runs" if claim in RUN_CLAIMS else "nothing was measured")
+        return Decision(NOT_TESTED, "no finished runs" if claim in (*RUN_CLAIMS, *BEYOND) else "nothing was measured")
     by_runs = claim in RUN_CLAIMS
     row = row_history(network, scale) if by_runs and row is None else row
-    found = CLAIMS[claim](Case(frame, pd.DataFrame() if row is None else row, beside))
+    found = {**CLAIMS, **BEYOND}[claim](Case(frame, pd.DataFrame() if row is None else row, beside, scale))
     if found.verdict == NOT_TESTED or claim in IDENTITIES:
         return found
     if by_runs and (fallen_short := shortfall(network, scale, row)):

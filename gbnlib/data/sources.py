@@ -30,15 +30,24 @@ class Dataset:
     validation_images: "Tensor | data.StreamedImages"
     validation_labels: Tensor
 
-    def subset(self, train_size: int) -> "Dataset":
-        """The set with `train_size` training images, the same ones for every seed; 0 keeps all of them."""
+    def subset(self, train_size: int, held_out: int = 0) -> "Dataset":
+        """The set with `train_size` training images, the same ones for every seed; 0 keeps all that are not held out.
+
+        `held_out` further training images take the place of the validation images.
+        """
         available = len(self.train_labels)
-        if not 0 <= train_size <= available:
-            raise UsageError(f"train_size is {train_size}, but {self.card.label} has {available} training images.")
-        if train_size in (0, available):
+        train_size = train_size or available - held_out
+        if not 0 < train_size <= available - held_out:
+            asked = f"train_size is {train_size}" + f" beside {held_out} held out" * bool(held_out)
+            raise UsageError(f"{asked}, but {self.card.label} has {available} training images.")
+        if train_size == available:
             return self
-        chosen = torch.randperm(available, generator=torch.Generator().manual_seed(0))[:train_size]
-        return replace(self, train_images=self.train_images[chosen], train_labels=self.train_labels[chosen])
+        order = torch.randperm(available, generator=torch.Generator().manual_seed(0))
+        chosen, others = order[:train_size], order[train_size : train_size + held_out]
+        kept = replace(self, train_images=self.train_images[chosen], train_labels=self.train_labels[chosen])
+        if not held_out:
+            return kept
+        return replace(kept, validation_images=self.train_images[others], validation_labels=self.train_labels[others])
 
     def batches(
         self, batch_size: int, seed: int, device: torch.device | str = "cpu", *, augment: bool = True

@@ -12,6 +12,7 @@ from gbnlib.experiments.planning import (
     items_at,
     plan,
     plan_scale,
+    study,
     updates,
 )
 from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, progress, promote
@@ -44,6 +45,7 @@ __all__ = [
     "remaining_seconds",
     "run",
     "run_all",
+    "study",
     "updates",
 ]
 

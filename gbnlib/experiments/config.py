@@ -41,6 +41,7 @@ class RunConfig(BaseModel):
     ----------
     network, dataset : names of `build_network` and of the data catalogue.
     train_size : training images used; 0 means all.
+    held_out : further training images that evaluations judge by; the validation images are looked at once, at the end.
     batch_size : samples in an update, over all devices.
     ghost_size : samples normalised together; 0 means plain batch normalization.
     base_batch : the small batch that the rate rule and the adaptation refer to; 0 means `batch_size`.
@@ -66,6 +67,7 @@ class RunConfig(BaseModel):
     network: str
     dataset: str
     train_size: Count = 0
+    held_out: Count = 0
     batch_size: PositiveCount
     ghost_size: Count = 0
     base_batch: Count = 0

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from math import ceil, sqrt
+from typing import Any
 
 from gbnlib import data, paper
 from gbnlib.errors import UsageError, unknown
@@ -10,7 +12,10 @@ from gbnlib.experiments.config import RunConfig
 from gbnlib.regimes import Phase, Regime
 
 #: Items that have runs; a scale shows those of them that it names.
-ITEMS = ("start_here", "figure1", "figure2", "figure3", "table1", "convergence", "ablations", "table2", "appendix_a")
+ITEMS = (
+    *("start_here", "figure1", "figure2", "figure3", "table1", "convergence", "ablations", "table2", "appendix_a"),
+    *paper.studies(),
+)
 
 #: The methods of Table 1, and the large batch with multiplicative noise on the gradients.
 METHODS = (*paper.METHODS, "LB+noise")
@@ -53,6 +58,8 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     check_seeds(seeds)
     if item == "ablations":
         return [config for runs in ablations(scale, seeds).values() for config in runs]
+    if item in paper.studies():
+        return [config for _, config in study(item, scale, seeds)]
     settings = _item_settings(item, scale)
     if item == "convergence":
         rows = [paper.protocol(network, scale) for network in settings.networks]
@@ -85,6 +92,39 @@ def ablations(scale: str, seeds: int = 0) -> dict[tuple[str, str, str], list[Run
     }
 
 
+def study(name: str, scale: str, seeds: int = 0) -> list[tuple[dict[str, Any], RunConfig]]:
+    """The runs of a study beyond the paper, seed by seed, each with its arm and the values that vary, by name."""
+    check_seeds(seeds)
+    planned, row = paper.study(name, scale), paper.recipe(scale)
+    runs = []
+    for arm, entry in planned.arms.items():
+        for values in product(*planned.vary.values()):
+            varied = dict(zip(planned.vary, values, strict=True))
+            for seed in range(seeds or row.seeds or paper.scale(scale).seeds):
+                own = {**entry.changes, **varied}
+                config = method_config(row, entry.method, seed, own.pop("batch_size", 0))
+                runs.append(({"arm": arm, **varied, "seed": seed}, _with_changes(config, own)))
+    return runs
+
+
+def _with_changes(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
+    """A run with the changes of a study; `beyond.toml` says which keys are no fields of a config."""
+    fields = dict(config)
+    regime = Regime(phases=config.regime, epochs=config.epochs)
+    if "lr" in changes:
+        factor = changes["lr"] / regime.phases[0].lr
+        regime = replace(regime, phases=[replace(phase, lr=phase.lr and phase.lr * factor) for phase in regime.phases])
+    if changes.get("constant"):
+        regime = replace(regime, phases=regime.phases[:1])
+    if "share" in changes:
+        regime = regime.adapted(config.batch_size, config.base_batch, changes["share"])
+        fields["evaluation_epochs"] = round(1 + changes["share"] * (config.ratio - 1))
+    if "warmup" in changes:
+        fields["warmup_epochs"] = max(1, round(changes["warmup"] * regime.epochs))
+    plain = {key: value for key, value in changes.items() if key in RunConfig.model_fields}
+    return RunConfig(**{**fields, "regime": regime.phases, "epochs": regime.epochs, **plain})
+
+
 def _changed(config: RunConfig, network: str, ablation: paper.Ablation) -> RunConfig:
     """A run with what an ablation changes, and before it the one that it is on top of."""
     below = [other for other in paper.ablations(network) if other.name == ablation.on]
@@ -99,7 +139,7 @@ def plan_scale(scale: str, seeds: int = 0) -> list[RunConfig]:
 
 def items_at(scale: str) -> list[str]:
     """The items that a scale runs."""
-    return [item for item in ITEMS if item in paper.scale(scale).items]
+    return [item for item in ITEMS if item in paper.scale(scale).items or item in paper.studies()]
 
 
 def _item_settings(item: str, scale: str) -> paper.ScaleItem:

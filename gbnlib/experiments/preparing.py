@@ -11,6 +11,7 @@ from gbnlib.experiments.initial import initial_network
 from gbnlib.nn import convert_ghost_batchnorm
 from gbnlib.training import DistanceProbe, Execution, Processes, Shares, Training
 from gbnlib.training.devices import check_precision, micro_batch_within
+from gbnlib.training.evaluation import evaluate
 
 
 def prepare(config: RunConfig, options: Execution, processes: Processes | None = None) -> Training:
@@ -18,7 +19,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
     processes = processes or Processes()
     device = options.torch_device(processes.local_rank)
     check_precision(config.precision, device)
-    dataset = data.load(config.dataset, files.data_root()).subset(config.train_size)
+    dataset = data.load(config.dataset, files.data_root()).subset(config.train_size, config.held_out)
     model = _network(config, dataset.card).to(device, memory_format=torch.channels_last)
     regime = config.schedule()
     batches = dataset.batches(config.batch_size, config.seed, device, augment=config.augment == "official")
@@ -40,6 +41,15 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
         processes=processes,
         compiled=torch.compile(model) if options.compile else None,
     )
+
+
+def test_error(config: RunConfig, training: Training) -> float | None:
+    """Error in % on the validation images of a run that was evaluated on held-out ones; of another run None."""
+    if not config.held_out:
+        return None
+    dataset, device = data.load(config.dataset, files.data_root()), training.batches.labels.device
+    images, labels = dataset.validation_images.to(device), dataset.validation_labels.to(device)
+    return evaluate(training.model, images, labels, training.batches, training.precision)[1]
 
 
 def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:

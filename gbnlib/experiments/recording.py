@@ -9,6 +9,7 @@ import torch
 from gbnlib import files
 from gbnlib.experiments import provenance, store
 from gbnlib.experiments.config import RunConfig
+from gbnlib.experiments.preparing import test_error
 from gbnlib.training import DistanceProbe, Execution, Listener, Training, save_checkpoint
 from gbnlib.training.loop import HISTORY_COLUMNS
 
@@ -78,7 +79,10 @@ class Recorder(Listener):
         }
         where = store.folder(self.config)
         files.write_json(where / "provenance.json", facts)
-        store.write_done(self.config, training.status, _summary(training), weights_sha256(training.model))
+        summary = _summary(training)
+        if (error := test_error(self.config, training)) is not None:
+            summary["test_error"] = error
+        store.write_done(self.config, training.status, summary, weights_sha256(training.model))
         (where / "checkpoint.pt").unlink(missing_ok=True)
 
     def _write_tables(self) -> None:

@@ -23,6 +23,7 @@ class _Summary(BaseModel, extra="forbid", strict=True):
     updates: NonNegativeInt = 0
     final_validation_error: FiniteFloat | None = None
     best_validation_error: FiniteFloat | None = None
+    test_error: FiniteFloat | None = None
 
 
 class _Run(Done):
@@ -54,6 +55,8 @@ class Run(Found):
         frame = pd.read_csv(self.folder / f"{name}.csv")
         names = ("network", "dataset", "method", "batch_size", "seed", "initialisation")
         labels = {name: getattr(self.config, name) for name in names}
+        if self.config.held_out:
+            labels["test_error"] = self.done["summary"]["test_error"]
         return pd.DataFrame({"run": self.folder.name, **labels, "status": self.status, **frame})
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from gbnlib import paper
-from gbnlib.measurements import covariance, ghosts, landscape, random_field, random_walk
+from gbnlib.measurements import covariance, ghosts, landscape, noise_scale, random_field, random_walk
 from gbnlib.measurements.store import measure
 from gbnlib.training.devices import arithmetic
 
@@ -26,9 +26,10 @@ FUNCTIONS: dict[str, Callable[..., pd.DataFrame]] = {
     "landscape_resnet": landscape.measure_directions,
     "trajectory_f1": landscape.measure_trajectory,
     "trajectory_resnet": landscape.measure_trajectory,
+    "noise_scale": noise_scale.measure_noise_scale,
 }
 #: Those that work on the device of a network.
-ON_DEVICE = {landscape.measure_directions, landscape.measure_trajectory}
+ON_DEVICE = {landscape.measure_directions, landscape.measure_trajectory, noise_scale.measure_noise_scale}
 
 
 def make(plan: paper.MeasurementPlan, *, device: str = "auto", force: bool = False) -> pd.DataFrame:

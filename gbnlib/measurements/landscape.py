@@ -5,22 +5,20 @@ estimate each. Over random directions the estimates of one sample vary with L an
 the covariance of two samples has only the former in common, so that it estimates the variance of L without bias.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from gbnlib import data, files
 from gbnlib.data.batches import generator
-from gbnlib.experiments.initial import initial_network
+from gbnlib.measurements.snapshots import build, in_threads, snapshots
 from gbnlib.nn import convert_ghost_batchnorm, frozen_statistics
-from gbnlib.nn.networks.resnet import ResNet
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import Execution, SnapshotProbe, Training, train
+from gbnlib.training import Execution
 
 #: A loss as a function of the flat vector of parameters (n,), estimated by each of several samples (samples,).
 Loss = Callable[[Tensor], Tensor]
@@ -80,14 +78,6 @@ class NetworkLoss:
         with frozen_statistics(self.model):
             logits = self.model(self.images)
         return F.cross_entropy(logits, self.labels, reduction="none").view(self.samples, -1).mean(dim=1)
-
-
-def build(network: str, card: data.Card, seed: int) -> nn.Module:
-    """A network with its initial weights, those of a run with this seed."""
-    if network != "resnet8":
-        return initial_network(network, card, seed)
-    torch.manual_seed(seed)
-    return ResNet(card.classes, card.channels, card.image_size, depth=8)
 
 
 def losses_along(
@@ -152,7 +142,7 @@ def measure_directions(
     deviation per unit distance of a loss that is linear.
     """
     rows = []
-    with _threads(threads):
+    with in_threads(threads):
         for seed in range(seeds):
             place = Execution(device=device).torch_device()
             loss = NetworkLoss(network, dataset, samples, sample_size, seed, place, shuffled)
@@ -187,46 +177,13 @@ def measure_trajectory(
     """
     regime = Regime(phases=(Phase(epoch=0, lr=rate, momentum=momentum, weight_decay=weight_decay),), epochs=epochs)
     place, rows = Execution(device=device).torch_device(), []
-    with _threads(threads):
+    with in_threads(threads):
         for seed in range(seeds):
             loss = NetworkLoss(network, dataset, samples, sample_size, seed, place)
-            kept = _snapshots(network, dataset, batch_size, regime, clip_norm, seed, place)
+            kept = snapshots(network, data.load(dataset), batch_size, regime, clip_norm, seed, place)
             at_start = loss(loss.start)
             for update, weights in kept.items():
                 rises, distance = loss(weights) - at_start, (weights - loss.start).norm().item()
                 found = {"rms": between(rises.outer(rises)).sqrt().item(), "rise": rises.mean().item()}
                 rows.append({"seed": seed, "update": update, "distance": distance, **found})
     return pd.DataFrame(rows)
-
-
-def _snapshots(
-    network: str, dataset: str, batch_size: int, regime: Regime, clip_norm: float, seed: int, device: torch.device
-) -> dict[int, Tensor]:
-    """The parameters at log-spaced updates of a training with the official augmentation."""
-    source = data.load(dataset, files.data_root())
-    model = build(network, source.card, seed).to(device, memory_format=torch.channels_last)
-    batches = source.batches(batch_size, seed, device)
-    probe = SnapshotProbe(model, regime.total_updates(batches.updates_per_epoch))
-    training = Training(
-        model=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=regime.phases[0].lr, fused=True),
-        regime=regime,
-        batches=batches,
-        validation=(source.validation_images.to(device), source.validation_labels.to(device)),
-        probe=probe,
-        evaluate_every=regime.epochs,
-        clip_norm=clip_norm,
-    )
-    train(training)
-    return probe.kept
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with a number of threads, which decides how sums are rounded."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

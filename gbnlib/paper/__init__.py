@@ -99,15 +99,15 @@ class Scale(_Frozen):
 
 
 class Claim(_Frozen):
-    """A claim of the paper; `criterion` is empty while no item judges it.
+    """A claim of the paper, or of its follow-ups; `criterion` is empty while no item judges it.
 
-    `title` says it in a few plain words. `group` is "finding", "diffusion" (the theory behind it), "identity", or
-    "uncertain" for one that may not be the paper's.
+    `title` says it in a few plain words. `group` is "finding", "diffusion" (the theory behind it), "identity",
+    "uncertain" for one that may not be the paper's, or "beyond" for one of the follow-ups.
     """
 
     id: str
     title: str
-    group: Literal["finding", "diffusion", "identity", "uncertain"]
+    group: Literal["finding", "diffusion", "identity", "uncertain", "beyond"]
     statement: str
     published: str
     tag: str
@@ -141,6 +141,23 @@ class Ablation(_Frozen):
     methods: tuple[str, ...]
     changes: dict[str, Any]
     on: str = ""
+
+
+class Arm(_Frozen):
+    """One kind of run of a study: a method of Table 1, and what `changes` replaces of its config."""
+
+    method: str
+    changes: dict[str, Any] = {}
+
+
+class Study(_Frozen):
+    """A study beyond the paper at one scale; `beyond.toml` says what its fields mean."""
+
+    name: str
+    label: str
+    arms: dict[str, Arm]
+    vary: dict[str, tuple[Any, ...]] = {}
+    target: PositiveFloat | None = None
 
 
 @cache
@@ -196,6 +213,30 @@ def ablations(network: str) -> list[Ablation]:
     return [Ablation(name=name, **entry) for name, entry in _read("ablations").get(network, {}).items()]
 
 
+def studies() -> list[str]:
+    """The names of the studies beyond the paper."""
+    return [name for name in _read("beyond") if name != "recipe"]
+
+
+def study(name: str, scale_name: str) -> Study:
+    """A study as a scale runs it, its `changes` and those of the recipe in every arm."""
+    recipe, entry = _read("beyond")["recipe"], _read("beyond")[name]
+    own = entry[scale(scale_name).name]
+    common = {**recipe["changes"], **own.get("changes", {})}
+    arms = {
+        arm: {**entry["arms"][arm], "changes": {**common, **entry["arms"][arm].get("changes", {})}}
+        for arm in own.get("names", entry["arms"])
+    }
+    facts = {key: value for key, value in own.items() if key not in ("names", "changes")}
+    return Study(name=name, label=entry["label"], arms=arms, **facts)
+
+
+def recipe(scale_name: str) -> Protocol:
+    """The recipe that all studies are of, at a scale."""
+    entry = _read("beyond")["recipe"]
+    return protocol(entry["network"], scale_name).model_copy(update={**entry["row"], **entry[scale(scale_name).name]})
+
+
 def measurements() -> list[str]:
     """The names of all measurements."""
     return list(_read("measurements"))
@@ -212,9 +253,20 @@ def measurement(name: str, scale_name: str) -> MeasurementPlan:
     return MeasurementPlan(name=name, parameters=parameters, **facts)
 
 
-def claims() -> dict[str, Claim]:
-    """All claims by id, C1 first."""
+@cache
+def all_claims() -> dict[str, Claim]:
+    """The paper's claims, C1 first, and those beyond it, B1 first, by id."""
     return {name: Claim(id=name, **entry) for name, entry in _read("criteria").items() if name != "settings"}
+
+
+def claims() -> dict[str, Claim]:
+    """The paper's claims by id, C1 first."""
+    return {name: claim for name, claim in all_claims().items() if claim.group != "beyond"}
+
+
+def claims_beyond() -> dict[str, Claim]:
+    """The claims beyond the paper by id, B1 first."""
+    return {name: claim for name, claim in all_claims().items() if claim.group == "beyond"}
 
 
 def confidence() -> float:

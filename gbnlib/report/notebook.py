@@ -52,7 +52,7 @@ class Notebook(Results, Exhibits):
 
     def show_plan(self) -> None:
         """Show criteria, scale, data and planned runs."""
-        criteria = [f"- **{claim}**: {paper.claims()[claim].criterion}" for claim in self.item.claims]
+        criteria = [f"- **{claim}**: {paper.all_claims()[claim].criterion}" for claim in self.item.claims]
         if criteria:
             display(Markdown("\n".join(["**Criteria**, committed before the runs that they judge:", "", *criteria])))
         display(Markdown(f"**Scale {self.scale}.** {paper.scale(self.scale).summary}"))
@@ -102,10 +102,24 @@ class Notebook(Results, Exhibits):
         assert len(history) == 0 or history.run.nunique() == len(self.runs)
         assert not history.duplicated(["run", "update"]).any() if len(history) else True
 
-    def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = ()) -> None:
-        """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards."""
+    def study(self) -> pd.DataFrame:
+        """The history of the finished runs of a study beyond the paper, with each one's arm and what varies.
+
+        The first rate is the column `rate`. Trains under the rule of `compute`.
+        """
+        history, _ = self.compute()
+        planned = experiments.study(self.item.name, self.parameters.scale, self.parameters.seeds)
+        arms = pd.DataFrame([{"run": config.id, **labels} for labels, config in planned]).rename(columns={"lr": "rate"})
+        new = ["run", *(column for column in arms if column not in history)]
+        return history.merge(arms[new], on="run") if len(history) else history
+
+    def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = (), **beside: pd.DataFrame) -> None:
+        """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards.
+
+        `beside` are frames that claims beyond the paper compare with.
+        """
         verdicts = [
-            claims.judge(claim, history, item=self.item.name, scale=self.scale, network=network.id)
+            claims.judge(claim, history, item=self.item.name, scale=self.scale, network=network.id, beside=beside)
             for claim in self.item.claims
             if claim not in {other.claim for other in others}
             for network, _ in self.networks(history)

@@ -20,6 +20,17 @@ OWN: dict[str, dict[str, Sequence[str] | tuple[type, float, float]]] = {
     "algorithm1": {"ghost_size": (int, 0, 4096), "momentum": (float, 1e-6, 1)},
     "appendix_a": {"hidden": (int, 0, 256)},
     "figure4": {"directions": (int, 0, 10_000)},
+    "recipe": {
+        "batch_size": (int, 1, 10**7),
+        "base_batch": (int, 1, 10**7),
+        "lr": (float, 1e-9, 1e3),
+        "epochs": (int, 1, 10**6),
+        "samples": (int, 1, 10**12),
+        "rule": ["sqrt", "linear", "none"],
+        "adapt": ["full", "none"],
+        "warmup": (int, 0, 10**6),
+        "ghost_size": (int, 0, 10**7),
+    },
     "random_walk": {"environments": (int, 0, 4000), "dimension": (int, 0, 1024)},
 }
 

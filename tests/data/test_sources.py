@@ -230,6 +230,20 @@ def test_a_subset_is_the_same_for_every_seed_and_of_the_asked_size() -> None:
         digits.subset(4001)
 
 
+def test_held_out_images_are_training_images_that_are_not_trained_on() -> None:
+    digits = data.load("digits")
+    plain, kept = digits.subset(256), digits.subset(256, held_out=100)
+    assert torch.equal(kept.train_images, plain.train_images)
+    assert len(kept.validation_labels) == 100
+    rows = {tuple(image.flatten().tolist()) for image in digits.train_images}
+    held = {tuple(image.flatten().tolist()) for image in kept.validation_images}
+    assert held <= rows and not held & {tuple(image.flatten().tolist()) for image in kept.train_images}
+    rest = digits.subset(0, held_out=1000)
+    assert (len(rest.train_labels), len(rest.validation_labels)) == (3000, 1000)
+    with pytest.raises(UsageError, match="train_size is 3500 beside 501 held out, but"):
+        digits.subset(3500, held_out=501)
+
+
 def test_every_card_is_complete_and_its_set_checked() -> None:
     labels = [card.label for card in data.catalog().values()]
     assert len(labels) == len(set(labels))

@@ -47,8 +47,9 @@ def test_items_share_their_runs() -> None:
     ("scale", "digest"), [("smoke", "cff6cf3ea9ec"), ("quick", "c9f698fd2fd8"), ("paper", "57bea660271f")]
 )
 def test_a_scale_plans_the_runs_that_it_always_did(scale: str, digest: str) -> None:
-    """The SHA-256 over the ids, item by item in order: it changes with `ENGINE`, with a run and with the order."""
-    ids = "".join(f"{item} {config.id}\n" for item in experiments.ITEMS for config in experiments.plan(item, scale))
+    """The SHA-256 over the ids of the paper's items in order: it changes with `ENGINE`, a run and the order."""
+    items = [item for item in experiments.ITEMS if item not in paper.studies()]
+    ids = "".join(f"{item} {config.id}\n" for item in items for config in experiments.plan(item, scale))
     assert hashlib.sha256(ids.encode()).hexdigest()[:12] == digest
 
 
@@ -156,3 +157,46 @@ def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
             assert {key for key in after if after[key] != former[key]} == set(differing) and differing
     assert [config for runs in found.values() for config in runs] == experiments.plan("ablations", "desk")
     assert experiments.plan("ablations", "quick") == []
+
+
+def arm(name: str) -> experiments.RunConfig:
+    """The first seed of an arm of the remedies at desk: batch 2048 for 128, 16 times as large."""
+    return next(config for labels, config in experiments.study("remedies", "desk", 1) if labels["arm"] == name)
+
+
+def test_a_study_is_of_one_recipe_as_one_would_write_it_today() -> None:
+    for config in experiments.plan("remedies", "desk"):
+        assert (config.dataset, config.train_size, config.augment) == ("mnist", 16_384, "none")
+        assert (config.initialisation, config.momentum_buffer, config.clip_norm) == ("today", "kept", 0)
+        assert config.base_batch == 128
+    assert [arm(name).schedule().phases[0].lr for name in ("LB", "√ rate", "linear rate")] == [0.1, 0.4, 1.6]
+
+
+def test_the_remedies_change_what_their_names_say() -> None:
+    whole, half = arm("adaptation"), arm("half adaptation")
+    assert whole.schedule().epochs == 50 * 16 and half.schedule().epochs == 50 * 17 / 2
+    assert half.schedule().phases[1].epoch == 85  # 10 × 8.5
+    assert (whole.evaluate_every, half.evaluate_every) == (16, 8)
+    assert arm("√ rate, warm-up").warmup_epochs == 5
+    assert (arm("adaptation, no ghosts").ghost_size, whole.ghost_size) == (0, 128)
+
+
+def test_a_grid_has_every_batch_at_every_rate_which_is_held() -> None:
+    runs = experiments.study("best_rate", "desk", seeds=2)
+    assert len(runs) == 5 * 7 * 2 == len({config.id for _, config in runs})
+    for labels, config in runs:
+        (phase,) = config.regime
+        assert (phase.lr, config.batch_size, config.seed) == (labels["lr"], labels["batch_size"], labels["seed"])
+        assert (phase.momentum, phase.weight_decay, config.held_out) == (0.9, 1e-4, 5000)
+        assert config.schedule().at(6400, 1).lr == labels["lr"]
+
+
+@pytest.mark.parametrize("scale", ["smoke", "quick", "desk", "paper"])
+def test_studies_keep_to_their_budget(scale: str) -> None:
+    """In minutes of two cores: four hours at desk, and at quick under three."""
+    seconds = [
+        experiments.estimated_seconds(config, scale)
+        for name in paper.studies()
+        for config in experiments.plan(name, scale)
+    ]
+    assert 0 < sum(seconds) / 120 < {"smoke": 1, "quick": 3, "desk": 245, "paper": 60}[scale]

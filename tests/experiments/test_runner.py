@@ -13,10 +13,13 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 
-from gbnlib import experiments, files
+from gbnlib import data, experiments, files
+from gbnlib.data.batches import normalise
 from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import provenance, runner, store
+from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
+from gbnlib.training import Execution, train
 from gbnlib.training.devices import arithmetic
 from tests.configs import REMEDIED
 
@@ -232,3 +235,21 @@ def test_a_second_sigterm_does_not_end_a_run_before_its_checkpoint() -> None:
     with pytest.raises(Interrupted):
         experiments.run(QUICK, say=stop_twice, checkpoint_seconds=1e9)
     assert (store.folder(QUICK) / "checkpoint.pt").is_file()
+
+
+def test_a_run_with_held_out_images_looks_at_the_others_once() -> None:
+    """Its history is of the held-out images, in steps of one of 50; the error of the others is that of a plain loop."""
+    config = QUICK.model_copy(update={"dataset": "digits", "held_out": 50, "adapt": False})
+    run = experiments.run(config)
+    errors = run.frame("history").validation_error
+    assert ((errors / 2) % 1 == 0).all()
+    training = prepare(config, Execution())
+    train(training)
+    digits = data.load("digits")
+    with torch.no_grad():
+        images = normalise(digits.validation_images, digits.card.mean, digits.card.std)
+        wrong = (training.model.eval()(images).argmax(1) != digits.validation_labels).float().mean()
+    assert run.done["summary"]["test_error"] == pytest.approx(100 * float(wrong))
+    assert set(run.frame("history").test_error) == {run.done["summary"]["test_error"]}
+    plain = experiments.run(config.model_copy(update={"held_out": 0}))
+    assert "test_error" not in plain.done["summary"] and "test_error" not in plain.frame("history")

@@ -1,0 +1,147 @@
+"""Plots of the studies beyond the paper: the best rate, updates to a target, arms side by side, ghost sizes."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from gbnlib import analysis, paper
+from gbnlib.analysis import best_rate, stats
+from gbnlib.regimes import Recipe
+from gbnlib.report.plots import batch_axis, batch_style, error_axis, mean_bar, run_marks, say_empty
+
+
+def error_by_rate(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Final held-out error against the rate, a curve a batch size: means over seeds with t intervals."""
+    ax = ax or plt.subplots()[1]
+    table = best_rate.final_errors(history)
+    for batch_size, runs in table.groupby("batch_size"):
+        found = [(rate, stats.mean(each.error, paper.confidence())) for rate, each in runs.groupby("rate")]
+        rates, means = [rate for rate, _ in found], [each.estimate for _, each in found]
+        ends = np.nan_to_num([each.half_width for _, each in found])
+        ax.errorbar(rates, means, yerr=ends, capsize=3, markersize=5, label=f"{batch_size}", **batch_style(batch_size))
+    ax.set_xscale("log")
+    ax.set(xlabel="learning rate (log scale)", ylabel="final held-out error (%)")
+    if table.empty:
+        say_empty(ax)
+        return ax
+    error_axis(ax)
+    ax.legend(title="batch size", ncols=2)
+    return ax
+
+
+def best_rate_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """The best rate against the batch, every seed and means, beside the √ rule and the linear one."""
+    ax = ax or plt.subplots()[1]
+    table = best_rate.best_rates(history)
+    if table.empty:
+        say_empty(ax)
+        return ax
+    sizes = sorted(table.batch_size.unique())
+    at = np.array([sizes[0], sizes[-1]])
+    start = stats.mean(table[table.batch_size == sizes[0]].rate).estimate
+    for power, name, dashes in ((0.5, "√ rule", "--"), (1.0, "linear rule", ":")):
+        ax.plot(at, start * (at / at[0]) ** power, dashes, color="0.4", label=name)
+    for batch_size, runs in table.groupby("batch_size"):
+        style = batch_style(batch_size) | {"linestyle": ""}
+        ax.plot(runs.batch_size, runs.rate, **run_marks(len(runs)), **style)
+        mean_bar(batch_size, runs.rate, style, ax)
+    batch_axis(ax, sizes)
+    ax.set_yscale("log")
+    ax.set(ylabel="best learning rate (log scale)")
+    ax.legend()
+    return ax
+
+
+def updates_by_batch(
+    history: pd.DataFrame, target: float, scales: pd.DataFrame | None = None, *, ax: Axes | None = None
+) -> Axes:
+    """Updates to the target at the best rate against the batch, both log, beside perfect scaling.
+
+    `scales` is the measurement of the noise scale, whose medians, one a seed, become vertical lines.
+    """
+    ax = ax or plt.subplots()[1]
+    table = best_rate.updates_to_target(history, target)
+    if table.empty:
+        say_empty(ax)
+        return ax
+    sizes = sorted(table.batch_size.unique())
+    at = np.array([sizes[0], sizes[-1]])
+    first = stats.mean(table[table.batch_size == sizes[0]].updates).estimate
+    ax.plot(at, first * at[0] / at, "--", color="0.4", label="half the updates for twice the batch")
+    for batch_size, runs in table.groupby("batch_size"):
+        style = batch_style(batch_size) | {"linestyle": ""}
+        ax.plot(runs.batch_size, runs.updates, **run_marks(len(runs)), **style)
+        mean_bar(batch_size, runs.updates, style, ax)
+    for position, scale in enumerate(() if scales is None or scales.empty else scales.groupby("seed").scale.median()):
+        ax.axvline(scale, color="0.6", linewidth=1, label=None if position else "gradient noise scale, one a seed")
+    batch_axis(ax, sizes)
+    ax.set_yscale("log")
+    ax.set(ylabel=f"updates to {target:g} % held-out error (log scale)")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Final accuracy of each arm against the samples that it took, in times the large batch's: a row an arm.
+
+    Bands and lines mark the small batch and the large one.
+    """
+    ax = ax or plt.subplots()[1]
+    table = analysis.compare_arms(history)
+    if table.empty:
+        say_empty(ax)
+        return ax
+    table = table.set_index("arm").reindex([name for name in names if name in set(table.arm)])
+    for height, (arm, row) in enumerate(table.iterrows()):
+        color = "C0" if row.cost <= 1 else "C1"
+        ends = np.nan_to_num([[row.accuracy - row.low], [row.high - row.accuracy]])
+        ax.errorbar(row.accuracy, height, xerr=ends, fmt="o", color=color, capsize=3)
+        ax.annotate(f" {row.cost:.3g} ×", (row.high if row.n > 1 else row.accuracy, height), va="center", fontsize=9)
+        if arm in ("SB", "LB"):
+            ax.axvline(row.accuracy, color="0.6", linewidth=1, linestyle="-" if arm == "SB" else "--")
+    ax.set_yticks(range(len(table)), table.index)
+    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="final validation accuracy (%); beside it the samples, in times SB's")
+    ax.margins(x=0.12)
+    return ax
+
+
+def ghost_sizes(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Final accuracy against the ghost size, a curve a batch size; plain batch normalization is the last place."""
+    ax = ax or plt.subplots()[1]
+    if history.empty:
+        say_empty(ax)
+        return ax
+    sizes = [*sorted(size for size in history.ghost_size.unique() if size), 0]
+    for batch_size, runs in history.groupby("batch_size"):
+        found = [
+            stats.mean(analysis.arm_accuracies(runs[runs.ghost_size == size]), paper.confidence()) for size in sizes
+        ]
+        ends = np.nan_to_num([each.half_width for each in found])
+        means = [each.estimate for each in found]
+        ax.errorbar(range(len(sizes)), means, yerr=ends, capsize=3, label=f"{batch_size}", **batch_style(batch_size))
+    ax.set_xticks(range(len(sizes)), [f"{size}" if size else "whole batch" for size in sizes])
+    ax.set(xlabel="ghost size", ylabel="final validation accuracy (%)")
+    ax.legend(title="batch size")
+    return ax
+
+
+def recipe_rates(recipe: Recipe, by: str, *, ax: Axes | None = None) -> Axes:
+    """The rates of a recipe and of its base over "epoch" or "update"."""
+    ax = ax or plt.subplots()[1]
+    pairs = (
+        (recipe.base, recipe.base_updates_per_epoch, recipe.base_batch, {"color": "0.45", "linestyle": "--"}),
+        (recipe.regime, recipe.updates_per_epoch, recipe.batch_size, {"color": "C0"}),
+    )
+    for regime, per_epoch, batch_size, style in pairs:
+        # Every update would be millions of points: the rate changes at epochs, and evenly within a warm-up.
+        epochs = np.arange(regime.epochs)
+        rates = [regime.at(int(epoch) * per_epoch, per_epoch).lr for epoch in epochs]
+        x = epochs * per_epoch if by == "update" else epochs
+        ax.step(x, rates, where="post", label=f"batch {batch_size}", **style)
+    ax.set_yscale("log")
+    ax.set(xlabel=f"{by}s", ylabel="learning rate (log scale)")
+    ax.legend()
+    return ax
