@@ -15,7 +15,7 @@ from gbnlib.experiments.planning import (
     study,
     updates,
 )
-from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, progress, promote
+from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, load_study, progress, promote
 from gbnlib.lazy import names_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "items_at",
     "jobs_on",
     "load_runs",
+    "load_study",
     "custom_config",
     "plan",
     "plan_scale",

@@ -50,6 +50,7 @@ class RunConfig(BaseModel):
     adapt : regime adaptation, every epoch number times batch / base.
     warmup_epochs : linear warm-up, in epochs of the final regime.
     augment : "official" or "none".
+    optimizer : "sgd", with momentum; or "lars" or "lamb", whose rate is one a layer (You et al. 2017, 2020), from timm.
     clip_norm : global L2 norm that the gradient is clipped to; 0 means no clipping.
     noise : σ of multiplicative noise z ~ N(1, σ²) on each sample's gradient.
     remainder : the last ghost of a batch, "own", "error" or "official" (as many ghosts as in a full batch).
@@ -77,6 +78,7 @@ class RunConfig(BaseModel):
     warmup_epochs: Count = 0
     epochs: Epochs
     augment: Literal["official", "none"] = "official"
+    optimizer: Literal["sgd", "lars", "lamb"] = "sgd"
     clip_norm: Amount = 0.0
     noise: Amount = 0.0
     remainder: Literal["own", "error", "official"] = "own"
@@ -117,6 +119,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"regime adaptation makes {epochs:,} epochs; at most {MOST_EPOCHS:,} are allowed")
         if self.remainder == "official" and self.ghost_size and self.batch_size < self.ghost_size:
             raise ValueError(f"remainder 'official' needs batch_size {self.batch_size} >= ghost_size {self.ghost_size}")
+        if self.optimizer != "sgd" and self.momentum_buffer == "reset":
+            raise ValueError(
+                f"momentum_buffer 'reset' is of the official code's SGD, not of optimizer {self.optimizer!r}"
+            )
         return self
 
     @property

@@ -114,6 +114,9 @@ def _with_changes(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
     if "lr" in changes:
         factor = changes["lr"] / regime.phases[0].lr
         regime = replace(regime, phases=[replace(phase, lr=phase.lr and phase.lr * factor) for phase in regime.phases])
+    if "momentum" in changes:
+        phases = [replace(phase, momentum=None if phase.epoch else changes["momentum"]) for phase in regime.phases]
+        regime = replace(regime, phases=phases)
     if changes.get("constant"):
         regime = replace(regime, phases=regime.phases[:1])
     if "share" in changes:

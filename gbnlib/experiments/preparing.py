@@ -26,7 +26,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
     per_epoch = batches.updates_per_epoch
     return Training(
         model=model,
-        optimizer=torch.optim.SGD(model.parameters(), lr=regime.phases[0].lr, momentum=0.9, fused=True),
+        optimizer=_optimizer(config, model),
         regime=regime,
         batches=batches,
         validation=(dataset.validation_images.to(device), dataset.validation_labels.to(device)),
@@ -50,6 +50,18 @@ def test_error(config: RunConfig, training: Training) -> float | None:
     dataset, device = data.load(config.dataset, files.data_root()), training.batches.labels.device
     images, labels = dataset.validation_images.to(device), dataset.validation_labels.to(device)
     return evaluate(training.model, images, labels, training.batches, training.precision)[1]
+
+
+def _optimizer(config: RunConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """What steps; the regime sets its rate, momentum and weight decay at every update."""
+    parameters, lr = model.parameters(), config.regime[0].lr
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, fused=True)
+    try:
+        from timm.optim import Lamb, Lars
+    except ImportError:
+        raise UsageError(f"optimizer {config.optimizer} is timm's: pip install timm") from None
+    return {"lars": Lars, "lamb": Lamb}[config.optimizer](parameters, lr=lr)
 
 
 def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:

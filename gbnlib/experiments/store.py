@@ -9,7 +9,7 @@ from pydantic import BaseModel, FiniteFloat, NonNegativeInt
 
 from gbnlib import files
 from gbnlib.experiments.config import ENGINE, RunConfig
-from gbnlib.experiments.planning import updates
+from gbnlib.experiments.planning import study, updates
 from gbnlib.store import Done, Found, Store, say_damaged
 
 if TYPE_CHECKING:
@@ -126,3 +126,14 @@ def load_runs(configs: Iterable[RunConfig]) -> tuple["pd.DataFrame", "pd.DataFra
     frames = [[run.frame(name) for run in runs] for name in ("history", "distance")]
     history, distance = (pd.concat(part, ignore_index=True) if part else pd.DataFrame() for part in frames)
     return history, distance
+
+
+def load_study(name: str, scale: str, seeds: int = 0) -> "pd.DataFrame":
+    """The history of the finished runs of a study, with each one's arm and what varies; `lr` is the column `rate`."""
+    import pandas as pd
+
+    planned = study(name, scale, seeds)
+    history, _ = load_runs([config for _, config in planned])
+    arms = pd.DataFrame([{"run": config.id, **labels} for labels, config in planned]).rename(columns={"lr": "rate"})
+    new = ["run", *(column for column in arms if column not in history)]
+    return history.merge(arms[new], on="run") if len(history) else history

@@ -44,6 +44,19 @@ def verdicts() -> list[claims.Verdict]:
     return [verdict for verdict in claims.completed(found, SCALE) if verdict.network]
 
 
+def beyond() -> list[claims.Verdict]:
+    """What the finished runs of the studies beyond the paper say of their claims, in their order."""
+    frames = {name: experiments.load_study(name, SCALE) for name in paper.studies()}
+    beside = {"noise_scale": _measured("noise_scale")}
+    found = [
+        claims.judge(claim, frame, item=name, scale=SCALE, beside=beside)
+        for name, frame in frames.items()
+        for claim in get_item(name).claims
+        if len(frame)
+    ]
+    return claims.completed(found, SCALE, beyond=True)
+
+
 def _landscape() -> claims.Verdict | None:
     """The verdict on C5, with what is measured beside it; None without the measurement."""
     frame = _measured("landscape_f1")

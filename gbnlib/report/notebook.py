@@ -103,15 +103,9 @@ class Notebook(Results, Exhibits):
         assert not history.duplicated(["run", "update"]).any() if len(history) else True
 
     def study(self) -> pd.DataFrame:
-        """The history of the finished runs of a study beyond the paper, with each one's arm and what varies.
-
-        The first rate is the column `rate`. Trains under the rule of `compute`.
-        """
-        history, _ = self.compute()
-        planned = experiments.study(self.item.name, self.parameters.scale, self.parameters.seeds)
-        arms = pd.DataFrame([{"run": config.id, **labels} for labels, config in planned]).rename(columns={"lr": "rate"})
-        new = ["run", *(column for column in arms if column not in history)]
-        return history.merge(arms[new], on="run") if len(history) else history
+        """The frame of `experiments.load_study`; trains what is missing under the rule of `compute`."""
+        self.compute()
+        return experiments.load_study(self.item.name, self.scale, self.parameters.seeds)
 
     def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = (), **beside: pd.DataFrame) -> None:
         """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards.

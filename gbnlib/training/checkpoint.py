@@ -17,14 +17,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
-class _Buffer(_Strict):
-    momentum_buffer: Tensor | None
-
-
 class _Optimizer(_Strict):
-    """The state of `torch.optim.SGD`."""
+    """The state of an optimizer whose buffers are shaped as the parameters."""
 
-    state: dict[NonNegativeInt, _Buffer]
+    state: dict[NonNegativeInt, dict[str, Tensor | None]]
     param_groups: list[dict[str, Any]]
 
 
@@ -154,15 +150,15 @@ def _named_kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple]:
 
 
 def _optimizer_fits(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a state is one of the optimizer: the same settings but for the scheduled ones, buffers as parameters."""
-    scheduled = ("lr", "momentum", "weight_decay")
+    """Whether a state is one of the optimizer: the same settings but for those that change, buffers as parameters."""
+    scheduled = ("lr", "momentum", "weight_decay", "step")
     fixed = [
         [{key: value for key, value in group.items() if key not in scheduled} for group in each["param_groups"]]
         for each in (state, optimizer.state_dict())
     ]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    buffers = {index: each["momentum_buffer"] for index, each in state["state"].items()}
+    buffers = [(index, buffer) for index, each in state["state"].items() for buffer in each.values()]
     kinds = dict(enumerate(_kinds(parameters)))
     return fixed[0] == fixed[1] and all(
-        index in kinds and (buffer is None or _kinds([buffer]) == [kinds[index]]) for index, buffer in buffers.items()
+        index in kinds and (buffer is None or _kinds([buffer]) == [kinds[index]]) for index, buffer in buffers
     )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
@@ -16,10 +17,10 @@ import torch
 from gbnlib import data, experiments, files
 from gbnlib.data.batches import normalise
 from gbnlib.errors import Failed, Interrupted, UsageError
-from gbnlib.experiments import provenance, runner, store
+from gbnlib.experiments import provenance, recording, runner, store
 from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
-from gbnlib.training import Execution, train
+from gbnlib.training import Execution, Listener, load_checkpoint, misfit, save_checkpoint, train
 from gbnlib.training.devices import arithmetic
 from tests.configs import REMEDIED
 
@@ -253,3 +254,37 @@ def test_a_run_with_held_out_images_looks_at_the_others_once() -> None:
     assert set(run.frame("history").test_error) == {run.done["summary"]["test_error"]}
     plain = experiments.run(config.model_copy(update={"held_out": 0}))
     assert "test_error" not in plain.done["summary"] and "test_error" not in plain.frame("history")
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "lamb"])
+def test_a_run_with_another_optimizer_goes_on_as_if_it_had_never_stopped(optimizer: str, tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="LARS and LAMB are timm's")
+    phase = Phase(epoch=0, lr=0.01, momentum=0.9 if optimizer == "lars" else None, weight_decay=1e-4)
+    config = QUICK.model_copy(update={"optimizer": optimizer, "regime": (phase,), "adapt": False})
+    whole, begun = prepare(config, Execution()), prepare(config, Execution())
+    train(whole)
+
+    class Stop(Listener):
+        def evaluated(self) -> None:
+            begun.stop = True
+
+    with pytest.raises(Interrupted):
+        train(begun, Stop())
+    save_checkpoint(tmp_path / "checkpoint.pt", begun)
+    state, resumed = load_checkpoint(tmp_path / "checkpoint.pt"), prepare(config, Execution())
+    assert misfit(state, resumed) is None
+    resumed.load_state_dict(state)
+    train(resumed)
+    assert recording.weights_sha256(resumed.model) == recording.weights_sha256(whole.model)
+    assert misfit(state, prepare(config.model_copy(update={"optimizer": "sgd"}), Execution())) is not None
+
+
+def test_an_optimizer_that_is_not_there_is_named_with_its_package(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm.optim", None)
+    with pytest.raises(UsageError, match="optimizer lars is timm's: pip install timm"):
+        prepare(QUICK.model_copy(update={"optimizer": "lars"}), Execution())
+
+
+def test_the_official_reset_of_momentum_is_of_sgd() -> None:
+    with pytest.raises(UsageError, match="momentum_buffer 'reset' is of the official code's SGD"):
+        experiments.RunConfig(**{**dict(QUICK), "optimizer": "lamb", "momentum_buffer": "reset"})

@@ -115,10 +115,10 @@ def read_contents(folder: Path) -> Contents:
     return Contents(folder, entries, verdicts)
 
 
-def claim_order(claim: str) -> tuple[int, str]:
-    """Sort key that puts C2 before C10."""
+def claim_order(claim: str) -> tuple[bool, int, str]:
+    """Sort key that puts C2 before C10, and the paper's claims before those beyond it."""
     digits = "".join(filter(str.isdigit, claim))
-    return (int(digits) if digits else 0, claim)
+    return (claim.startswith("B"), int(digits) if digits else 0, claim)
 
 
 def _record(path: Path) -> Record:

@@ -16,6 +16,7 @@ _GROUPS = {
     "diffusion": "The theory behind them",
     "identity": "Identities, which hold or do not",
     "uncertain": "Remembered, not verified to be in the paper",
+    "beyond": "Beyond the paper, not counted among its claims",
 }
 
 
@@ -39,7 +40,7 @@ def grid(shipped: Sequence[claims.Verdict], own: Sequence[claims.Verdict]) -> li
     first = {verdict.claim: verdict for verdict in shipped if verdict.tested}
     rows = [
         Row(claim, first.get(claim.id), [verdict for verdict in own if verdict.claim == claim.id and verdict.tested])
-        for claim in paper.claims().values()
+        for claim in paper.all_claims().values()
     ]
     return [(title, [row for row in rows if row.claim.group == group]) for group, title in _GROUPS.items()]
 
@@ -55,7 +56,7 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
         for narrow in (False, True):
             path = source / "static" / f"answer-{theme}{'-narrow' * narrow}.svg"
             files.write_text(path, answer_figure.svg(table, title, theme, narrow=narrow))
-    rows = grid(shipped, own)
+    rows = grid([*shipped, *evidence.beyond()], own)
     runs = evidence.row_and_sweep()
     pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, "_static/answer-light.svg", title)}
     pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
