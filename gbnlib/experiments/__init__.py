@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from gbnlib.experiments.config import ENGINE, RunConfig
-from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
+from gbnlib.experiments.observer import Observer
+from gbnlib.experiments.parallel import describe, duration, jobs_on, progress_text, remaining_seconds, run_all
 from gbnlib.experiments.planning import (
     ITEMS,
     ablations,
@@ -14,7 +15,7 @@ from gbnlib.experiments.planning import (
     plan_scale,
     updates,
 )
-from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, progress, promote
+from gbnlib.experiments.store import Run, errors_so_far, find, folder, is_done, load_runs, progress, promote
 from gbnlib.lazy import names_of
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ENGINE",
     "ITEMS",
+    "Observer",
     "Run",
     "RunConfig",
     "ablations",
     "describe",
+    "duration",
+    "errors_so_far",
     "estimated_seconds",
     "find",
     "folder",
@@ -40,6 +44,7 @@ __all__ = [
     "plan",
     "plan_scale",
     "progress",
+    "progress_text",
     "promote",
     "remaining_seconds",
     "run",
