@@ -70,7 +70,7 @@ def main() -> None:
     rows = float32_rows()
     runs = [run for each in rows.values() for run in each]
     runs += [in_bf16(run) for run in runs]
-    experiments.run_all(runs, "desk", say=print)
+    experiments.run_all(runs, "desk", observer=experiments.Observer(print))
     for run in runs:
         experiments.promote(run)
     table = [compared(name, each) for name, each in rows.items()]

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from typing import Annotated, Never
 
 import typer
@@ -54,7 +55,7 @@ def run(
     `torchrun --nproc-per-node 2 -m gbnlib run --only ID`, with the same result.
     """
     from gbnlib import experiments
-    from gbnlib.report.listing import configs_of, no_runs_text, runs_progress_text, summary_text
+    from gbnlib.report.listing import configs_of, no_runs_text, summary_text
 
     execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "force": force}
     if only:
@@ -68,30 +69,26 @@ def run(
     if not configs:
         raise UsageError(no_runs_text(item, scale))
     _say(summary_text(list(dict.fromkeys(configs)), scale))
-    experiments.run_all(
-        configs,
-        scale,
-        jobs=jobs,
-        say=_say,
-        tick=lambda: _shown() and _show(runs_progress_text(configs, scale, jobs)),
-        **execution,
-    )
+    experiments.run_all(configs, scale, jobs=jobs, observer=experiments.Observer(_say, _show), **execution)
 
 
 def _run_only(run_id: str, scale: str, execution: dict) -> None:
     """Train one planned run and say how far the scale is."""
     from gbnlib import experiments, paper
     from gbnlib.errors import unknown
-    from gbnlib.report.listing import progress_text
 
     planned = {config.id: config for config in experiments.plan_scale(scale)}
     if run_id not in planned:
         raise unknown(f"run of scale {scale}", run_id, planned)
     config = planned[run_id]
     threads = paper.protocol(config.network, scale).threads
-    _say(f"{progress_text(scale)}  {config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
-    found = experiments.run(config, show=_show, threads=threads, **execution)
-    _say(f"{progress_text(scale)}  {experiments.describe(found)}")
+
+    def say(line: str) -> None:
+        _say(f"[{experiments.progress_text(list(planned.values()), scale)}]  {line}")
+
+    say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
+    observer = experiments.Observer(show=_show)
+    say(experiments.describe(experiments.run(config, observer=observer, threads=threads, **execution)))
 
 
 @app.command()
@@ -124,7 +121,7 @@ def train(
     config = experiments.custom_config(network, epochs, **sizes, **choices)
     if force or not experiments.is_done(config):
         _say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
-    _say(experiments.describe(experiments.run(config, say=_say, show=_show, **execution)))
+    _say(experiments.describe(experiments.run(config, observer=experiments.Observer(_say, _show), **execution)))
 
 
 @app.command()
@@ -189,8 +186,9 @@ def measure(
 ) -> None:
     """Make the measurements of an item or a scale: results other than runs, such as a loss landscape."""
     from gbnlib import measurements, training
+    from gbnlib.experiments import duration
     from gbnlib.report.items import planned_name
-    from gbnlib.report.listing import duration, measuring_text, no_measurements_text
+    from gbnlib.report.listing import measuring_text, no_measurements_text
 
     training.Execution(device=device)  # said even if nothing is left to measure
     planned = measurements.plan(scale, item and planned_name(item))
@@ -283,20 +281,15 @@ def clean(
 def _say(line: str) -> None:
     """Print a line at once, also into a pipe; of the processes of torchrun only the first one does."""
     if os.environ.get("RANK", "0") == "0":
-        _show("")
+        _show(lambda: "")
         print(line, flush=True)
 
 
-def _shown() -> bool:
-    """Whether there is a terminal to show progress in."""
-    return sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
-
-
-def _show(line: str) -> None:
-    """Show a line in place of the last one; only in a terminal."""
-    if _shown():
+def _show(progress: Callable[[], str]) -> None:
+    """Show how far it is in place of the last time; only in a terminal."""
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
         width = shutil.get_terminal_size().columns - 1
-        print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{progress()[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -8,6 +8,10 @@ from collections.abc import Iterable
 class UsageError(ValueError):
     """A wrong name, value, file or folder. The message is complete in one line; the command line exits with 2."""
 
+    def _render_traceback_(self) -> list[str]:
+        """All that a notebook shows of it; IPython looks for this name."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class Interrupted(Exception):
     """The training was asked to stop; its last checkpoint is whole, and the same call, not forced, goes on there."""

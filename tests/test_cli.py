@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from gbnlib import cli, experiments, files, measurements
 from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import parallel, runner
-from gbnlib.report import listing
 from tests.stored import leave
 
 
@@ -86,8 +85,9 @@ def test_how_a_call_can_end(monkeypatch, capsys, error, options, code, said) -> 
 
 def test_progress_is_not_computed_where_it_is_not_shown(monkeypatch, capsys) -> None:
     computed = []
-    monkeypatch.setattr(experiments, "run_all", lambda *_, tick, **__: tick())
-    monkeypatch.setattr(listing, "runs_progress_text", lambda *_: computed.append("one") or "")
+    monkeypatch.setattr(
+        experiments, "run_all", lambda *_, observer, **__: observer.show(lambda: computed.append("one"))
+    )
     assert in_process(monkeypatch, capsys, "run", "--scale", "smoke")[0] == 0
     assert not computed
 

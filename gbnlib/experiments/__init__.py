@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from gbnlib.experiments.config import ENGINE, RunConfig
-from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
+from gbnlib.experiments.observer import Observer
+from gbnlib.experiments.parallel import describe, duration, jobs_on, progress_text, remaining_seconds, run_all
 from gbnlib.experiments.planning import (
     ITEMS,
     ablations,
@@ -15,7 +16,7 @@ from gbnlib.experiments.planning import (
     study,
     updates,
 )
-from gbnlib.experiments.store import Run, find, folder, is_done, load_runs, load_study, progress, promote
+from gbnlib.experiments.store import Run, errors_so_far, find, folder, is_done, load_runs, load_study, progress, promote
 from gbnlib.lazy import names_of
 
 if TYPE_CHECKING:
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ENGINE",
     "ITEMS",
+    "Observer",
     "Run",
     "RunConfig",
     "ablations",
     "describe",
+    "duration",
+    "errors_so_far",
     "estimated_seconds",
     "find",
     "folder",
@@ -42,6 +46,7 @@ __all__ = [
     "plan",
     "plan_scale",
     "progress",
+    "progress_text",
     "promote",
     "remaining_seconds",
     "run",

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing.process import BaseProcess
 
 from gbnlib import paper
 from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import store
 from gbnlib.experiments.config import RunConfig
+from gbnlib.experiments.observer import NOBODY, Observer
 from gbnlib.experiments.planning import estimated_seconds
 
 #: Exit code of a process of the pool that was asked to stop.
@@ -26,8 +28,7 @@ def run_all(
     *,
     jobs: int = 0,
     force: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-    tick: Callable[[], None] = lambda: None,
+    observer: Observer = NOBODY,
     **execution: object,
 ) -> list[store.Run]:
     """Train several runs side by side, longest first, each in a process with the threads that the scale fixes.
@@ -38,8 +39,7 @@ def run_all(
     scale : the scale whose rows say how many threads a run takes.
     jobs : number of processes; 0 means as many as fit on the CPU cores, or one where the scale is for a GPU.
     force : train finished runs again.
-    say : gets a line a finished run.
-    tick : called about twice a second while runs train.
+    observer : is said a line a finished run, and shown how many are finished.
     **execution : fields of `gbnlib.training.Execution`.
 
     Returns
@@ -61,7 +61,8 @@ def run_all(
     missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
     if missing:
         jobs = min(jobs or jobs_on(_cores(), missing, scale), len(missing))
-        _run_missing(missing, scale, jobs, force, say, tick, execution)
+        tick = partial(observer.show, partial(progress_text, configs, scale, jobs))
+        _run_missing(missing, scale, jobs, force, observer.say, tick, execution)
     return [found for config in configs if (found := store.find(config)) is not None]
 
 
@@ -172,6 +173,20 @@ def describe(run: store.Run) -> str:
         return f"{name}: diverged after {summary['updates']:,} updates"
     made = f"{summary['updates']:,} updates in {summary['seconds']:.1f} s"
     return f"{name}: validation error {summary['final_validation_error']:.2f} % after {made}"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: "40 s", "4 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
+def progress_text(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> str:
+    """How many of some runs are finished, and how long the others take."""
+    unique = list(dict.fromkeys(configs))
+    finished = sum(map(store.is_done, unique))
+    return f"{finished}/{len(unique)}, {duration(remaining_seconds(unique, scale, jobs))} left"
 
 
 def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> float:

@@ -1,7 +1,6 @@
 """What a run that trains writes and says: tables, checkpoints, lines, and `done.json` last."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,22 +8,20 @@ import torch
 from gbnlib import files
 from gbnlib.experiments import provenance, store
 from gbnlib.experiments.config import RunConfig
+from gbnlib.experiments.observer import Observer
 from gbnlib.experiments.preparing import test_error
 from gbnlib.training import DistanceProbe, Execution, Listener, Training, save_checkpoint
 from gbnlib.training.loop import HISTORY_COLUMNS
 
-Say = Callable[[str], None]
-
 
 @dataclass
 class Recorder(Listener):
-    """Where a training leaves what it makes. For `say` and `show` see `gbnlib.experiments.run`."""
+    """Where a training leaves what it makes, and whom it tells."""
 
     config: RunConfig
     training: Training
     options: Execution
-    say: Say
-    show: Say
+    observer: Observer
 
     @property
     def execution(self) -> dict:
@@ -40,7 +37,7 @@ class Recorder(Listener):
         """Write the config and the tables of before, and say where a stopped run goes on."""
         store.write_config(self.config)
         if update := self.training.update:
-            self.say(f"{self.config.id}: goes on after update {update:,} of {self.training.total_updates:,}")
+            self.observer.say(f"{self.config.id}: goes on after update {update:,} of {self.training.total_updates:,}")
         self._write_tables()
 
     def save(self) -> None:
@@ -53,12 +50,11 @@ class Recorder(Listener):
         self._write_tables()
         _, _, lr, loss, error, _, validation_error = self.training.history[-1]
         found = f"loss {loss:.4f}  training error {error:.2f} %  validation error {validation_error:.2f} %"
-        self.say(self._progress(f"lr {lr:g}  {found}"))
+        self.observer.say(self._progress(f"lr {lr:g}  {found}"))
 
     def tick(self) -> None:
         """Show how far the run is."""
-        loss, _, seen = self.training.sums.tolist()
-        self.show(self._progress(f"loss {loss / seen:.4f}" if seen else ""))
+        self.observer.show(self._loss_so_far)
 
     def finish(self) -> None:
         """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
@@ -89,6 +85,10 @@ class Recorder(Listener):
         where = store.folder(self.config)
         files.write_csv(where / "history.csv", HISTORY_COLUMNS, self.training.history)
         files.write_csv(where / "distance.csv", DistanceProbe.columns, self.training.probe.rows)
+
+    def _loss_so_far(self) -> str:
+        loss, _, seen = self.training.sums.tolist()
+        return self._progress(f"loss {loss / seen:.4f}" if seen else "")
 
     def _progress(self, found: str) -> str:
         """How far a run is, what it found, how fast it is and how long it will take."""

@@ -10,28 +10,21 @@ import torch
 from gbnlib import files
 from gbnlib.experiments import store
 from gbnlib.experiments.config import RunConfig
+from gbnlib.experiments.observer import NOBODY, Observer
 from gbnlib.experiments.preparing import prepare
-from gbnlib.experiments.recording import Recorder, Say
+from gbnlib.experiments.recording import Recorder
 from gbnlib.training import Execution, Interrupted, Listener, Processes, Training, load_checkpoint, misfit, train
 from gbnlib.training.devices import arithmetic, keep_freed_memory
 
 
-def run(
-    config: RunConfig,
-    *,
-    force: bool = False,
-    say: Say = lambda line: None,
-    show: Say = lambda line: None,
-    **execution: object,
-) -> store.Run:
+def run(config: RunConfig, *, force: bool = False, observer: Observer = NOBODY, **execution: object) -> store.Run:
     """The finished run of a config: found on disk, or trained now.
 
     Parameters
     ----------
     config : what to train.
     force : train again even if it is finished; the finished run is dropped first.
-    say : gets a line an evaluation, and one for anything unusual.
-    show : gets about every second the line that says how far the run is, to be shown in place of the last one.
+    observer : is said a line an evaluation, and shown how far the run is.
     **execution : fields of `gbnlib.training.Execution` (device, threads, memory_gb, ...).
 
     Returns
@@ -49,7 +42,7 @@ def run(
         return found
 
     def wait() -> None:
-        say(f"{config.id}: another process trains this run; waiting for it")
+        observer.say(f"{config.id}: another process trains this run; waiting for it")
 
     with files.locked(store.RUNS.root(), config.id, wait) if processes.rank == 0 else nullcontext():
         if processes.rank == 0:
@@ -60,17 +53,17 @@ def run(
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))
             with arithmetic(config.precision):
-                _train(config, options, processes, say, show)
+                _train(config, options, processes, observer)
     found = store.find(config)
     assert found is not None
     return found
 
 
-def _train(config: RunConfig, options: Execution, processes: Processes, say: Say, show: Say) -> None:
+def _train(config: RunConfig, options: Execution, processes: Processes, observer: Observer) -> None:
     """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
     keep_freed_memory()
     training, options = _begun(config, options, processes)
-    recorder = Recorder(config, training, options, say, show)
+    recorder = Recorder(config, training, options, observer)
     if processes.rank == 0:
         recorder.begin()
     with _stop_on_signals(training), _failing_together(processes):

@@ -103,6 +103,17 @@ def _updates_in(config: RunConfig) -> tuple[int, str | None]:
     return made[-1], None
 
 
+def errors_so_far(config: RunConfig) -> list[tuple[int, float]]:
+    """The update and the validation error, in %, of each evaluation that a run has had, finished or not."""
+    found = find(config, again=False)
+    path = (found.folder if found else folder(config)) / "history.csv"
+    try:
+        rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+        return [(int(row[0]), float(row[-1])) for row in rows]
+    except (OSError, ValueError):  # not begun, or damaged, which `progress` says
+        return []
+
+
 def write_config(config: RunConfig) -> None:
     """Write `config.json` of a run, first setting aside one that is not of this run."""
     path = folder(config) / "config.json"

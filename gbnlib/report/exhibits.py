@@ -18,6 +18,9 @@ from gbnlib.report.parameters import Parameters
 from gbnlib.report.record import Exhibit
 from gbnlib.report.wording import averaged, cell
 
+#: JupyterLab has tables right-aligned.
+LEFT_ALIGNED = [{"selector": selector, "props": "text-align: left"} for selector in ("th", "td", "caption")]
+
 
 @dataclass
 class Exhibits:
@@ -34,7 +37,10 @@ class Exhibits:
     def _show(self, table: pd.DataFrame, caption: str, **metadata: str) -> None:
         """Show a table, as HTML and as text, with ids that do not change from one execution to the next."""
         style = table.style.hide(axis="index").set_caption(caption).set_uuid(f"{crc32(caption.encode()):08x}")
-        shown = {"text/html": style.to_html(), "text/plain": table.to_string(index=False)}
+        shown = {
+            "text/html": style.set_table_styles(LEFT_ALIGNED).to_html(),
+            "text/plain": table.to_string(index=False),
+        }
         display(shown, raw=True, metadata=metadata)
 
     def save_figure(

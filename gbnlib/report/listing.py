@@ -5,15 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gbnlib import data, experiments, files, measurements, paper
-from gbnlib.experiments import RunConfig
+from gbnlib.experiments import RunConfig, duration
 from gbnlib.report.items import planned_name
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it: "40 s", "4 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def configs_of(scale: str, item: str, seeds: int = 0) -> list[RunConfig]:
@@ -104,18 +97,6 @@ def summary_text(configs: Sequence[RunConfig], scale: str) -> str:
     estimate = f"about {time} to go" if left else "nothing to train"
     updates = sum(map(experiments.updates, configs))
     return f"{len(configs)} runs, {finished} finished, {updates:,} updates, {estimate}"
-
-
-def progress_text(scale: str) -> str:
-    """How far a scale is, short enough to stand in front of a line."""
-    return f"[{runs_progress_text(experiments.plan_scale(scale), scale)}]"
-
-
-def runs_progress_text(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> str:
-    """How many of some runs are finished, and how long the others take."""
-    unique = list(dict.fromkeys(configs))
-    finished = sum(map(experiments.is_done, unique))
-    return f"{finished}/{len(unique)}, {duration(experiments.remaining_seconds(unique, scale, jobs))} left"
 
 
 def status_text(scale: str, item: str = "", seeds: int = 0) -> str:

@@ -7,13 +7,14 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from gbnlib import claims, data, experiments, files, paper
-from gbnlib.experiments import provenance
+from gbnlib.experiments import duration, provenance
 from gbnlib.report import plots
 from gbnlib.report.exhibits import Exhibits
 from gbnlib.report.items import get_item
-from gbnlib.report.listing import duration, plan_frame, summary_text
+from gbnlib.report.listing import plan_frame, summary_text
+from gbnlib.report.live import how_to_train
 from gbnlib.report.network_view import NetworkView
-from gbnlib.report.parameters import read_parameters
+from gbnlib.report.parameters import patience, read_parameters
 from gbnlib.report.record import Record
 from gbnlib.report.results import Results
 from gbnlib.report.wording import tally, verdict_card
@@ -62,10 +63,19 @@ class Notebook(Results, Exhibits):
                 Markdown("  \n".join(f"**Data: {card.label}.** {card.note} Source: {card.source}." for card in cards))
             )
             self._show(plan_frame(self.configs), "Runs of this notebook, and how many of them are finished.")
+            self.say(self._plan_time())
         elif self.item.runs:
             display(Markdown("This scale runs nothing of this notebook."))
         else:
             display(Markdown("This notebook has no runs; the scale sets what it measures or reads."))
+
+    def _plan_time(self) -> str:
+        """How long the missing runs of the plan take, and whether they are trained."""
+        left = experiments.remaining_seconds(self.configs, self.scale)
+        if not left:
+            return "**Time.** Nothing is left to train."
+        asked = "now" if self.parameters.train or left <= patience() else f"if you {how_to_train()}"
+        return f"**Time.** About {duration(left)} by the clock for the missing runs, which are trained {asked}."
 
     def show_paper_plan(self) -> None:
         """Show what the item trains at paper scale, and how long that takes."""
@@ -139,7 +149,7 @@ class Notebook(Results, Exhibits):
         if self.ablation_configs:
             rows.append(("runs of ablations", tally(self.ablation_runs, len(self.ablation_configs))))
         if self.runs:
-            rows.append(("training time", duration(self._training_seconds())))
+            rows.append(("training, summed over runs", duration(self._training_seconds())))
         if self.measured:
             rows.append(("measurements", tally(made, len(self.measured))))
             rows.append(("measuring time", duration(sum(found.seconds for found in made))))

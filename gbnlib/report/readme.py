@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pandas as pd
 
 from gbnlib import analysis, claims, experiments, files, paper
+from gbnlib.experiments import duration
 from gbnlib.report import answer, answer_figure, benchmarks, evidence
-from gbnlib.report.listing import duration
 from gbnlib.report.wording import cell
 
 DOCS = files.REPOSITORY / "docs"

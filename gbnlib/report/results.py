@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 
 import pandas as pd
-from IPython.display import Markdown, display
 
 from gbnlib import analysis, data, experiments, measurements, paper
-from gbnlib.experiments import RunConfig
-from gbnlib.report.listing import duration, summary_text
+from gbnlib.experiments import RunConfig, duration
+from gbnlib.report.live import how_to_train, watched
 from gbnlib.report.parameters import Parameters, patience
 
 
@@ -62,19 +61,15 @@ class Results:
         found = [run for config in configs if (run := experiments.find(config)) is not None]
         if len(found) < len(configs):
             left = duration(experiments.remaining_seconds(configs, self.parameters.scale))
-            print(f"Missing runs would take about {left}: they are trained with `-p train True`.")
+            print(f"Missing runs would take about {left}: to train them, {how_to_train()}.")
         return found
 
     def _train(self, configs: list[RunConfig]) -> None:
-        """Train with one line of output that is updated in place, and cleared at the end."""
-        line = display(Markdown("training …"), display_id=True)
-
-        def tick() -> None:
-            line.update(Markdown(f"training … {summary_text(configs, self.parameters.scale)}"))
-
-        options = {"force": self.parameters.force, "device": self.parameters.device}
-        experiments.run_all(configs, self.parameters.scale, tick=tick, **options)
-        line.update(Markdown(""))
+        """Train what is missing, or all if that is forced, in view of who executes the notebook."""
+        force, device = self.parameters.force, self.parameters.device
+        trained = [config for config in dict.fromkeys(configs) if force or not experiments.is_done(config)]
+        with watched(trained) as observer:
+            experiments.run_all(configs, self.parameters.scale, observer=observer, force=force, device=device)
 
     def measure(self, name: str, **changes: object) -> pd.DataFrame:
         """The frame of a measurement: from disk, or made now; empty where it is missing and may not be made.
@@ -107,7 +102,7 @@ class Results:
             return True
         lacking = "" if state == "ready" else f" Its data are {state}."
         wait = duration(plan.seconds)
-        print(f"{plan.name} is not measured yet; it would take about {wait}, with `-p train True`.{lacking}")
+        print(f"{plan.name} is not measured yet, which takes about {wait}: {how_to_train()}.{lacking}")
         return False
 
     def _training_seconds(self) -> float:

@@ -17,7 +17,7 @@ import torch
 from gbnlib import data, experiments, files
 from gbnlib.data.batches import normalise
 from gbnlib.errors import Failed, Interrupted, UsageError
-from gbnlib.experiments import provenance, recording, runner, store
+from gbnlib.experiments import Observer, provenance, recording, runner, store
 from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, Listener, load_checkpoint, misfit, save_checkpoint, train
@@ -33,7 +33,7 @@ def test_runs_side_by_side_give_what_runs_alone_give() -> None:
     for config in configs:
         files.remove_folder(store.folder(config))
     lines: list[str] = []
-    together = experiments.run_all(configs, "smoke", jobs=2, say=lines.append)
+    together = experiments.run_all(configs, "smoke", jobs=2, observer=Observer(lines.append))
     assert [run.done["weights_sha256"] for run in together] == alone
     assert len(lines) == 2 and lines[-1].startswith("[2/2]")
 
@@ -60,22 +60,22 @@ def test_runs_at_a_time_are_those_that_fit_and_one_on_a_gpu() -> None:
 def test_a_lost_process_of_the_pool_is_told_from_one_that_was_stopped(number, error, message) -> None:
     configs = [QUICK.model_copy(update={"seed": seed}) for seed in range(2)]
 
-    def end_one() -> None:
+    def end_one(progress: Callable[[], str]) -> None:
         os.kill(multiprocessing.active_children()[0].pid, number)
 
     with pytest.raises(error, match=message):
-        experiments.run_all(configs, "smoke", jobs=1, tick=end_one)
+        experiments.run_all(configs, "smoke", jobs=1, observer=Observer(show=end_one))
 
 
 def test_a_stop_leaves_other_processes_alone() -> None:
     other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     other.start()
 
-    def interrupt() -> None:
+    def interrupt(progress: Callable[[], str]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="stopped with 1 of 1 runs not finished"):
-        experiments.run_all([QUICK], "smoke", tick=interrupt)
+        experiments.run_all([QUICK], "smoke", observer=Observer(show=interrupt))
     time.sleep(0.1)
     assert other.is_alive()
     other.kill()
@@ -188,7 +188,7 @@ def test_the_checkpoint_of_another_run_is_not_gone_on_with(wrong: dict, capsys) 
     """Its weights, at an update where this run could be, would end in a result of both."""
     other = QUICK.model_copy(update=wrong)
     with pytest.raises(Interrupted):
-        experiments.run(other, say=stop_once(), checkpoint_seconds=0.0)
+        experiments.run(other, observer=stop_once(), checkpoint_seconds=0.0)
     path = store.folder(other) / "checkpoint.pt"
     alone = experiments.run(QUICK).done["weights_sha256"]
     files.remove_folder(store.folder(QUICK))
@@ -200,28 +200,30 @@ def test_the_checkpoint_of_another_run_is_not_gone_on_with(wrong: dict, capsys) 
 
 def test_a_checkpoint_beyond_the_end_is_set_aside(capsys) -> None:
     with pytest.raises(Interrupted):
-        experiments.run(QUICK, say=stop_once(), checkpoint_seconds=0.0)
+        experiments.run(QUICK, observer=stop_once(), checkpoint_seconds=0.0)
     path = store.folder(QUICK) / "checkpoint.pt"
     torch.save({**torch.load(path, weights_only=True), "update": 10**9}, path)
     assert experiments.run(QUICK).done["summary"]["updates"] == 8
     assert "checkpoint.pt: damaged checkpoint (update 1,000,000,000 of 8); set aside" in capsys.readouterr().err
 
 
-def stop_once() -> Callable[[str], None]:
+def stop_once() -> Observer:
     """Asks for a checkpoint when a run is first evaluated."""
-    return lambda line: os.kill(os.getpid(), signal.SIGTERM)
+    return Observer(lambda line: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def test_a_stopped_pool_has_waited_for_the_checkpoints_of_all_its_runs() -> None:
     """Each run had trained, and nothing was saved by time: when the call ends, all of it is in checkpoints."""
     configs = experiments.plan("figure1", "quick")[:2]
 
-    def interrupt_when_all_train() -> None:
+    def interrupt_when_all_train(progress: Callable[[], str]) -> None:
         if all(experiments.progress(config)[1] > 0 for config in configs):
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="2 of 2 runs not finished"):
-        experiments.run_all(configs, "quick", jobs=2, tick=interrupt_when_all_train, checkpoint_seconds=1e9)
+        experiments.run_all(
+            configs, "quick", jobs=2, observer=Observer(show=interrupt_when_all_train), checkpoint_seconds=1e9
+        )
     for config in configs:
         update = torch.load(store.folder(config) / "checkpoint.pt", weights_only=True)["update"]
         assert update >= experiments.progress(config)[1] * experiments.updates(config) > 0
@@ -234,7 +236,7 @@ def test_a_second_sigterm_does_not_end_a_run_before_its_checkpoint() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        experiments.run(QUICK, say=stop_twice, checkpoint_seconds=1e9)
+        experiments.run(QUICK, observer=Observer(stop_twice), checkpoint_seconds=1e9)
     assert (store.folder(QUICK) / "checkpoint.pt").is_file()
 
 

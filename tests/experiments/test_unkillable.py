@@ -27,7 +27,9 @@ SMALL = CONFIG.model_copy(update={"train_size": 32, "epochs": 1, "regime": (Phas
 COMMAND = (
     "import sys; from gbnlib import experiments; "
     "config = experiments.RunConfig.model_validate_json(sys.argv[1]); "
-    "run = experiments.run(config, checkpoint_seconds=float(sys.argv[2]), say=print); print(run.origin, run.status)"
+    "observer = experiments.Observer(print); "
+    "run = experiments.run(config, checkpoint_seconds=float(sys.argv[2]), observer=observer); "
+    "print(run.origin, run.status)"
 )
 
 

@@ -139,7 +139,8 @@ def torchrun(processes: int, results, config: RunConfig) -> subprocess.Completed
         port = free.getsockname()[1]
     code = (
         "import sys; from gbnlib import experiments; "
-        "config = experiments.RunConfig.model_validate_json(sys.argv[1]); experiments.run(config, say=print)"
+        "config = experiments.RunConfig.model_validate_json(sys.argv[1]); "
+        "experiments.run(config, observer=experiments.Observer(print))"
     )
     script = results / "train.py"
     files.write_text(script, code)

@@ -13,8 +13,8 @@ from nbformat.v4 import new_notebook
 
 from gbnlib import paper
 from gbnlib.claims.decision import NOT_TESTED
+from gbnlib.experiments import duration
 from gbnlib.report import answer, benchmarks
-from gbnlib.report.listing import duration
 from gbnlib.report.networks import network_table
 from gbnlib.report.site import escape, notebooks
 from gbnlib.report.site.contents import Contents, Entry, claim_order
