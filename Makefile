@@ -1,6 +1,7 @@
 # Thin wrappers around the tools in .venv: each line below can be typed by hand. `make` alone lists the targets.
 
-PYTHON ?= python3.11
+# CPython 3.11, 3.12 or 3.13; later set-ups keep that of .venv.
+PYTHON ?= $(if $(wildcard .venv/.installed),.venv/bin/python,python3.11)
 SCALE ?= quick
 PROFILE ?= local
 JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
@@ -25,8 +26,8 @@ setup: .venv/.installed ## make .venv from requirements.lock (CPU=1: the smaller
 
 # The stamp is written last and removed first: a .venv without it was left half-made and is made anew.
 .venv/.installed: requirements.lock pyproject.toml setup.py gbnlib/nn/kernel.cpp
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-	  echo 'Python 3.11 is needed and "$(PYTHON)" is not it: install it, or name it with make setup PYTHON=/path/to/python3.11' >&2; \
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo 'Python 3.11, 3.12 or 3.13 is needed and "$(PYTHON)" is none of them: name one with make setup PYTHON=/path/to/python3.12' >&2; \
 	  exit 1; }
 	@test -e $@ || "$(PYTHON)" -m venv --clear .venv
 	@rm -f $@
