@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -17,13 +17,22 @@ Say = Callable[[str], None]
 
 @dataclass
 class Recorder(Listener):
-    """Where a training leaves what it makes. For `say` and `show` see `gbnlib.experiments.run`."""
+    """Where a training leaves what it makes. For `say` and `show` see `gbnlib.experiments.run`.
+
+    processors : what computed it before it stopped, in turn; what does now is added.
+    """
 
     config: RunConfig
     training: Training
     options: Execution
     say: Say
     show: Say
+    processors: list[str] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training happens."""
+        return self.training.batches.labels.device
 
     @property
     def execution(self) -> dict:
@@ -40,12 +49,19 @@ class Recorder(Listener):
         store.write_config(self.config)
         if update := self.training.update:
             self.say(f"{self.config.id}: goes on after update {update:,} of {self.training.total_updates:,}")
+        here = provenance.processor(self.device)
+        if self.processors and self.processors[-1] != here:
+            said = f"{self.config.id}: goes on on {here}, after {self.processors[-1]}"
+            self.say(f"{said}: its results will differ in rounding from those of one of them")
+        if self.processors[-1:] != [here]:
+            self.processors = [*self.processors, here]
         self._write_tables()
 
     def save(self) -> None:
         """Write the checkpoint."""
         path = store.folder(self.config) / "checkpoint.pt"
-        save_checkpoint(path, self.training, run=self.config.id, execution=self.execution)
+        extra = {"run": self.config.id, "execution": self.execution, "processors": self.processors}
+        save_checkpoint(path, self.training, **extra)
 
     def evaluated(self) -> None:
         """Write the tables and say what the evaluation found."""
@@ -61,7 +77,7 @@ class Recorder(Listener):
 
     def finish(self) -> None:
         """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
-        training, device = self.training, next(self.training.model.parameters()).device
+        training, device = self.training, self.device
         self._write_tables()
         images = len(training.batches.labels) * training.update / training.batches.updates_per_epoch
         facts = {
@@ -69,6 +85,7 @@ class Recorder(Listener):
             **provenance.hardware(device),
             **provenance.dataset(self.config.dataset),
             **self.execution,
+            "processors": self.processors,
             "processes": training.processes.count,
             "precision": self.config.precision,
             "finished": provenance.now(),

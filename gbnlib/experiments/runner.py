@@ -13,7 +13,7 @@ from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.preparing import prepare
 from gbnlib.experiments.recording import Recorder, Say
 from gbnlib.training import Execution, Interrupted, Listener, Processes, Training, load_checkpoint, misfit, train
-from gbnlib.training.devices import arithmetic, keep_freed_memory
+from gbnlib.training.devices import arithmetic, keep_freed_memory, repeatable
 
 
 def run(
@@ -59,8 +59,7 @@ def run(
         if not there:
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))
-            with arithmetic(config.precision):
-                _train(config, options, processes, say, show)
+            _train(config, options, processes, say, show)
     found = store.find(config)
     assert found is not None
     return found
@@ -69,33 +68,37 @@ def run(
 def _train(config: RunConfig, options: Execution, processes: Processes, say: Say, show: Say) -> None:
     """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
     keep_freed_memory()
-    training, options = _begun(config, options, processes)
-    recorder = Recorder(config, training, options, say, show)
-    if processes.rank == 0:
-        recorder.begin()
-    with _stop_on_signals(training), _failing_together(processes):
-        train(training, Listener() if processes.rank else recorder, save_seconds=options.checkpoint_seconds)
-        if processes.rank == 0:
-            recorder.finish()
-        processes.wait()
-
-
-def _begun(config: RunConfig, options: Execution, processes: Processes) -> tuple[Training, Execution]:
-    """The training where its checkpoint left it, or at its start if there is none of it, and its options."""
     path = store.folder(config) / "checkpoint.pt"
     state = processes.first_gives(load_checkpoint(path, config.id) if processes.rank == 0 else None)
     begun = options if state is None else options.resumed(state["extra"]["execution"])
     torch.set_num_threads(begun.threads)
-    training = prepare(config, begun, processes)
-    if state is None:
-        return training, begun
-    if (wrong := misfit(state, training)) is None:
-        training.load_state_dict(state)
-        return training, begun
+    with arithmetic(config.precision), repeatable(begun.torch_device()):
+        training = prepare(config, begun, processes)
+        wrong = state and misfit(state, training)
+        if not wrong:
+            before = []
+            if state is not None:
+                training.load_state_dict(state)
+                before = state["extra"].get("processors", before)
+            _go_on(Recorder(config, training, begun, say, show, before))
+            return
     if processes.rank == 0:
         files.set_aside(path, f"damaged checkpoint ({wrong})")
     processes.wait()
-    return _begun(config, options, processes)
+    _train(config, options, processes, say, show)
+
+
+def _go_on(recorder: Recorder) -> None:
+    """Train to the end, or until it is stopped."""
+    training, processes = recorder.training, recorder.training.processes
+    if processes.rank == 0:
+        recorder.begin()
+    with _stop_on_signals(training), _failing_together(processes):
+        listener = Listener() if processes.rank else recorder
+        train(training, listener, save_seconds=recorder.options.checkpoint_seconds)
+        if processes.rank == 0:
+            recorder.finish()
+        processes.wait()
 
 
 @contextmanager
