@@ -182,7 +182,7 @@ def images_notes() -> str:
     """How the table was measured."""
     facts = _facts("images")
     return (
-        "Batches of a streamed set as training gets them, cropped to 224 pixels from 256, with a worker a core; epochs "
+        "Crops of a streamed set as the device gets them, 224 pixels from 256, with a worker a core; epochs "
         f"of both ways in turn, medians over {facts['rounds']} rounds, and the median of the ratios of each. All files "
         f"were in memory: of a set that does not fit into it, a disk can give fewer. {_where(facts)}"
     )
