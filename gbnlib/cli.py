@@ -226,6 +226,17 @@ def data_fetch(name: Annotated[str, typer.Argument(help="A name that `gbn data c
     typer.echo(f"{data.card(name).label}: {data.check(name)}")
 
 
+@data_app.command("prepare")
+def data_prepare(name: Annotated[str, typer.Argument(help="A data set that is decoded while training.")]) -> None:
+    """Decode a large data set once, to a cache in the data root that training then reads; says first how large it gets.
+
+    Stop with Ctrl-C at any time: the same command goes on from there. Once more, it compares checksums.
+    """
+    from gbnlib.data.prepare import prepare
+
+    prepare(name, say=_say, show=_show)
+
+
 @data_app.command("describe")
 def data_describe(
     name: Annotated[

@@ -3,7 +3,8 @@
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,33 @@ class EncodedImages:
 
     def decode(self, number: int) -> Image.Image:
         """One image, in mode L or RGB; a `UsageError` names one that cannot be decoded without loss."""
+        with self._opened(number) as image:
+            return eight_bits(image, self.channels)
+
+    def resized(self, number: int, shorter: int) -> np.ndarray:
+        """One image whose shorter side is scaled to so many pixels, uint8 (H, W, C)."""
+        from torchvision.transforms import functional
+
+        image = self.decode(number)
+        if shorter * max(image.size) * shorter > min(image.size) * Image.MAX_IMAGE_PIXELS:
+            width, height = image.size
+            raise UsageError(f"{self.where(number)} is too narrow to be resized: {width} × {height} pixels.")
+        return np.atleast_3d(np.asarray(functional.resize(image, [shorter])))
+
+    def elongation(self, number: int) -> float:
+        """Longer over shorter side of one image, of which only the head is read."""
+        with self._opened(number) as image:
+            return max(image.size) / min(image.size)
+
+    @contextmanager
+    def _opened(self, number: int) -> Iterator[Image.Image]:
+        """One image that is not decoded yet."""
         origin = self.origins[int(self.rows[number])]
         with (
             told(f"{self.where(number)} cannot be decoded"),
             Image.open(origin if isinstance(origin, Path) else io.BytesIO(origin.as_py())) as image,
         ):
-            return eight_bits(image, self.channels)
+            yield image
 
     def decode_all(self, size: int) -> Tensor:
         """All images, uint8 (N, C, `size`, `size`); they must have that size."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gbnlib import data, files
 from gbnlib.data.batches import Batches
+from gbnlib.data.cache import Cache, folder_of_cache
 from gbnlib.data.cards import Card, card
 from gbnlib.data.encoded import EncodedImages, check_same_classes, class_names, read_folder, read_parquet
 from gbnlib.data.presence import SPLITS, folder_of, verified
@@ -29,6 +30,12 @@ class Dataset:
     train_labels: Tensor
     validation_images: "Tensor | data.StreamedImages"
     validation_labels: Tensor
+
+    @property
+    def streams(self) -> "dict[str, data.StreamedImages]":
+        """Those of the splits that are streamed."""
+        splits = dict(zip(SPLITS, (self.train_images, self.validation_images), strict=True))
+        return {split: images for split, images in splits.items() if not isinstance(images, Tensor)}
 
     def subset(self, train_size: int, held_out: int = 0) -> "Dataset":
         """The set with `train_size` training images, the same ones for every seed; 0 keeps all that are not held out.
@@ -78,8 +85,18 @@ def load(name: str, root: Path | None = None) -> Dataset:
     ------
     UsageError : the name is unknown, or files are missing, damaged or not the expected ones.
     """
-    entry = card(name)
-    dataset = _READERS[entry.kind](entry, Path(root or files.data_root()))
+    entry, root = card(name), Path(root or files.data_root())
+    dataset = read(entry, root)
+    streams = dataset.streams
+    if streams and folder_of_cache(entry, root).exists():
+        for split, images in Cache(entry, root, streams).read().items():
+            streams[split].cache = images
+    return dataset
+
+
+def read(entry: Card, root: Path) -> Dataset:
+    """The data set of a card, whose streamed images are decoded."""
+    dataset = _READERS[entry.kind](entry, root)
     found = (len(dataset.train_labels), len(dataset.validation_labels))
     if found != (entry.train, entry.validation):
         raise UsageError(f"{entry.label} has {found} images, expected {(entry.train, entry.validation)}.")

@@ -1,34 +1,39 @@
-"""Data sets too large to hold decoded: worker processes decode while the network trains.
+"""Data sets too large to hold decoded: workers decode, or read from a cache, while the network trains.
 
 Order, crops and mirroring are pure functions of (seed, epoch), as in `batches`, so the workers know what comes next,
 and an epoch can be entered at any update without decoding what came before it.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 
+import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils import data
-from torchvision.transforms import functional
 
 from gbnlib.data.batches import Order, generator, normalise, sent
+from gbnlib.data.cache import CachedImages
 from gbnlib.data.encoded import EncodedImages
 from gbnlib.errors import UsageError
 
-#: Images that a worker decodes at a time; batches are gathered from such pieces, so that all workers share each batch.
+#: Images that a worker prepares at a time; batches are gathered from such pieces, so that all workers share each batch.
 PIECE = 64
 
 
 class StreamedImages:
-    """Images that are decoded when asked for, with those operations of a tensor that training and evaluation use.
+    """Images that are decoded, or read from a cache, when asked for; with the operations of a tensor that are needed.
 
     Parameters
     ----------
     images : the encoded images.
     resize, size : pixels of the shorter side before a crop, and of the crop.
-    workers : processes that decode; 0 decodes in this one, None takes as many as PyTorch has threads.
-    device : where decoded images go.
+    cache : the same images resized already, by their number in the files; None decodes them.
+    workers : processes that decode, or threads that read; 0 decodes in this one, None takes as many as PyTorch has
+        threads.
+    device : where the images go.
     """
 
     def __init__(
@@ -37,10 +42,11 @@ class StreamedImages:
         resize: int,
         size: int,
         *,
+        cache: CachedImages | None = None,
         workers: int | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.images, self.resize, self.size = images, resize, size
+        self.images, self.resize, self.size, self.cache = images, resize, size, cache
         self.workers, self.device = workers, torch.device(device)
 
     def __len__(self) -> int:
@@ -48,34 +54,28 @@ class StreamedImages:
 
     def __getitem__(self, chosen: Tensor) -> "StreamedImages":
         """Some of the images, by their numbers or a mask."""
-        return StreamedImages(self.images[chosen], self.resize, self.size, workers=self.workers, device=self.device)
+        some = copy(self)
+        some.images = self.images[chosen]
+        return some
 
     def to(self, device: torch.device | str) -> "StreamedImages":
-        """The same images, decoded to a device."""
-        return StreamedImages(self.images, self.resize, self.size, workers=self.workers, device=device)
+        """The same images, going to a device."""
+        there = copy(self)
+        there.device = torch.device(device)
+        return there
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Central crops of all images, uint8 (`size`, C, H, W) at a time, as ``Tensor.split`` gives them."""
-        return self.decoded(torch.arange(len(self), dtype=torch.float64)[:, None].split(size))
+        return self.crops(torch.arange(len(self), dtype=torch.float64)[:, None].split(size))
 
-    def decoded(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Each part as uint8 (N, C, H, W) on the device, in order, while workers decode ahead.
+    def crops(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Each part as uint8 (N, C, H, W) on the device, in order, while workers prepare what comes next.
 
         A part is (N, 1), the numbers of the images, for central crops; or (N, 4), each number with the place of its
         crop (top and left, as a share of where it can lie) and whether it is mirrored.
         """
-        workers = torch.get_num_threads() if self.workers is None else self.workers
-        pieces = [piece for part in parts if len(part) for piece in part.split(PIECE)]
-        loader = data.DataLoader(
-            _Decoder(self.images, self.resize, self.size),
-            batch_size=None,
-            sampler=pieces,
-            num_workers=workers,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # else it would draw from the global random state, which training may use
-        )
-        received = iter(loader)
-        shape = (0, self.images.channels, self.size, self.size)
+        received = self._pieces([piece for part in parts if len(part) for piece in part.split(PIECE)])
+        shape = (0, self.size, self.size, self.images.channels)
         nothing = torch.empty(shape, dtype=torch.uint8, device=self.device)  # what a process without a share gets
         for part in parts:
             moved = [nothing]
@@ -83,38 +83,72 @@ class StreamedImages:
                 if isinstance(piece := next(received), UsageError):
                     raise piece
                 moved.append(piece.to(self.device, non_blocking=True))
-            yield torch.cat(moved)
+            images = torch.cat(moved)
+            if part.shape[1] == 4:
+                mirrored = sent(part[:, 3] > 0, self.device)[:, None, None, None]
+                images = torch.where(mirrored, images.flip(2), images)
+            yield images.permute(0, 3, 1, 2)
+
+    def _pieces(self, pieces: list[Tensor]) -> Iterator[Tensor | UsageError]:
+        """The crops of each piece, from worker processes that decode or from threads that read."""
+        workers = torch.get_num_threads() if self.workers is None else self.workers
+        pinned = self.device.type == "cuda"
+        if self.cache is not None:
+            return _read_ahead(_Crops(self, pinned), pieces, max(1, workers))
+        loader = data.DataLoader(
+            _Crops(self),
+            batch_size=None,
+            sampler=pieces,
+            num_workers=workers,
+            pin_memory=pinned,
+            generator=torch.Generator(),  # else it would draw from the global random state, which training may use
+        )
+        return iter(loader)
 
 
-class _Decoder(data.Dataset):
-    """What runs in a worker: a piece of a part → uint8 (N, C, `size`, `size`).
+def _read_ahead(crops: "_Crops", pieces: list[Tensor], threads: int) -> Iterator[Tensor]:
+    """The crops of each piece in order; each thread is up to four pieces ahead."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Tensor]] = deque()
+        for piece in pieces:
+            waiting.append(pool.submit(crops.__getitem__, piece))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Crops(data.Dataset):
+    """What runs in a worker: a piece of a part → uint8 (N, `size`, `size`, C), not mirrored yet.
 
     An error is returned, not raised: a loader would make it the text of a traceback.
     """
 
-    def __init__(self, images: EncodedImages, resize: int, size: int) -> None:
-        self.images, self.resize, self.size = images, resize, size
+    def __init__(self, images: StreamedImages, pinned: bool = False) -> None:
+        self.images, self.cache = images.images, images.cache
+        self.resize, self.size, self.pinned = images.resize, images.size, pinned
 
     def __getitem__(self, piece: Tensor) -> Tensor | UsageError:
+        shape = (len(piece), self.size, self.size, self.images.channels)
+        crops = torch.empty(shape, dtype=torch.uint8, pin_memory=self.pinned)
+        place = crops.numpy()
         try:
-            return torch.stack([self._one(int(number), *draws) for number, *draws in piece.tolist()])
+            for row, (number, *draws) in enumerate(piece.tolist()):
+                place[row] = self._one(int(number), *draws[:2])
         except UsageError as error:
             return error
+        return crops
 
-    def _one(self, number: int, *draws: float) -> Tensor:
-        """One image: its shorter side resized, then the central crop, or the one of the draws, perhaps mirrored."""
-        image = self.images.decode(number)
-        if self.resize * max(image.size) * self.resize > min(image.size) * Image.MAX_IMAGE_PIXELS:
-            width, height = image.size
-            raise UsageError(f"{self.images.where(number)} is too narrow to be resized: {width} × {height} pixels.")
-        image = functional.resize(image, [self.resize])
-        if not draws:
-            return functional.pil_to_tensor(functional.center_crop(image, [self.size]))
-        *corner, mirrored = draws
-        _, *sides = functional.get_dimensions(image)
-        top, left = (int(share * (side - self.size + 1)) for share, side in zip(corner, sides, strict=True))
-        image = functional.crop(image, top, left, self.size, self.size)
-        return functional.pil_to_tensor(functional.hflip(image) if mirrored else image)
+    def _one(self, number: int, *corner: float) -> np.ndarray:
+        """The central crop of an image, (`size`, `size`, C), or the one whose corner is drawn."""
+        if self.cache is None:
+            pixels = self.images.resized(number, self.resize)
+        else:
+            pixels = self.cache[int(self.images.rows[number])]
+        room = [side - self.size for side in pixels.shape[:2]]
+        drawn = zip(corner or (None, None), room, strict=True)
+        top, left = (round(free / 2) if share is None else int(share * (free + 1)) for share, free in drawn)
+        return pixels[top : top + self.size, left : left + self.size]
 
 
 class StreamBatches(Order):
@@ -152,7 +186,7 @@ class StreamBatches(Order):
         order = self.order(epoch)
         draws = self._draws(order, epoch)
         parts = self.parts(start, share)
-        for part, images in zip(parts, self.images.decoded([draws[part] for part in parts]), strict=True):
+        for part, images in zip(parts, self.images.crops([draws[part] for part in parts]), strict=True):
             yield normalise(images, self.mean, self.std), self.labels[sent(order[part], self.labels.device)]
 
     def _draws(self, order: Tensor, epoch: int) -> Tensor:

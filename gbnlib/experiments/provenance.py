@@ -64,6 +64,15 @@ def hardware(device: "torch.device | str" = "cpu") -> dict:
     return found
 
 
+def processor(device: "torch.device") -> str:
+    """What decides the bits of a training, given threads and versions: the GPU and its cuDNN, or the CPU."""
+    import torch
+
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, cuDNN {torch.backends.cudnn.version()}"
+    return f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def dataset(name: str) -> dict:
     """Label and checksums of a data set."""
     card = data.card(name)

@@ -1,7 +1,7 @@
 """What a run that trains writes and says: tables, checkpoints, lines, and `done.json` last."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -16,12 +16,21 @@ from gbnlib.training.loop import HISTORY_COLUMNS
 
 @dataclass
 class Recorder(Listener):
-    """Where a training leaves what it makes, and whom it tells."""
+    """Where a training leaves what it makes, and whom it tells.
+
+    processors : what computed it before it stopped, in turn; what does now is added.
+    """
 
     config: RunConfig
     training: Training
     options: Execution
     observer: Observer
+    processors: list[str] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training happens."""
+        return self.training.batches.labels.device
 
     @property
     def execution(self) -> dict:
@@ -38,12 +47,19 @@ class Recorder(Listener):
         store.write_config(self.config)
         if update := self.training.update:
             self.observer.say(f"{self.config.id}: goes on after update {update:,} of {self.training.total_updates:,}")
+        here = provenance.processor(self.device)
+        if self.processors and self.processors[-1] != here:
+            said = f"{self.config.id}: goes on on {here}, after {self.processors[-1]}"
+            self.observer.say(f"{said}: its results will differ in rounding from those of one of them")
+        if self.processors[-1:] != [here]:
+            self.processors = [*self.processors, here]
         self._write_tables()
 
     def save(self) -> None:
         """Write the checkpoint."""
         path = store.folder(self.config) / "checkpoint.pt"
-        save_checkpoint(path, self.training, run=self.config.id, execution=self.execution)
+        extra = {"run": self.config.id, "execution": self.execution, "processors": self.processors}
+        save_checkpoint(path, self.training, **extra)
 
     def evaluated(self) -> None:
         """Write the tables and say what the evaluation found."""
@@ -58,7 +74,7 @@ class Recorder(Listener):
 
     def finish(self) -> None:
         """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
-        training, device = self.training, next(self.training.model.parameters()).device
+        training, device = self.training, self.device
         self._write_tables()
         images = len(training.batches.labels) * training.update / training.batches.updates_per_epoch
         facts = {
@@ -66,6 +82,7 @@ class Recorder(Listener):
             **provenance.hardware(device),
             **provenance.dataset(self.config.dataset),
             **self.execution,
+            "processors": self.processors,
             "processes": training.processes.count,
             "precision": self.config.precision,
             "finished": provenance.now(),

@@ -14,7 +14,7 @@ from gbnlib.experiments.observer import NOBODY, Observer
 from gbnlib.experiments.preparing import prepare
 from gbnlib.experiments.recording import Recorder
 from gbnlib.training import Execution, Interrupted, Listener, Processes, Training, load_checkpoint, misfit, train
-from gbnlib.training.devices import arithmetic, keep_freed_memory
+from gbnlib.training.devices import arithmetic, keep_freed_memory, repeatable
 
 
 def run(config: RunConfig, *, force: bool = False, observer: Observer = NOBODY, **execution: object) -> store.Run:
@@ -52,8 +52,7 @@ def run(config: RunConfig, *, force: bool = False, observer: Observer = NOBODY, 
         if not there:
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))
-            with arithmetic(config.precision):
-                _train(config, options, processes, observer)
+            _train(config, options, processes, observer)
     found = store.find(config)
     assert found is not None
     return found
@@ -62,33 +61,37 @@ def run(config: RunConfig, *, force: bool = False, observer: Observer = NOBODY, 
 def _train(config: RunConfig, options: Execution, processes: Processes, observer: Observer) -> None:
     """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
     keep_freed_memory()
-    training, options = _begun(config, options, processes)
-    recorder = Recorder(config, training, options, observer)
-    if processes.rank == 0:
-        recorder.begin()
-    with _stop_on_signals(training), _failing_together(processes):
-        train(training, Listener() if processes.rank else recorder, save_seconds=options.checkpoint_seconds)
-        if processes.rank == 0:
-            recorder.finish()
-        processes.wait()
-
-
-def _begun(config: RunConfig, options: Execution, processes: Processes) -> tuple[Training, Execution]:
-    """The training where its checkpoint left it, or at its start if there is none of it, and its options."""
     path = store.folder(config) / "checkpoint.pt"
     state = processes.first_gives(load_checkpoint(path, config.id) if processes.rank == 0 else None)
     begun = options if state is None else options.resumed(state["extra"]["execution"])
     torch.set_num_threads(begun.threads)
-    training = prepare(config, begun, processes)
-    if state is None:
-        return training, begun
-    if (wrong := misfit(state, training)) is None:
-        training.load_state_dict(state)
-        return training, begun
+    with arithmetic(config.precision), repeatable(begun.torch_device()):
+        training = prepare(config, begun, processes)
+        wrong = state and misfit(state, training)
+        if not wrong:
+            before = []
+            if state is not None:
+                training.load_state_dict(state)
+                before = state["extra"].get("processors", before)
+            _go_on(Recorder(config, training, begun, observer, before))
+            return
     if processes.rank == 0:
         files.set_aside(path, f"damaged checkpoint ({wrong})")
     processes.wait()
-    return _begun(config, options, processes)
+    _train(config, options, processes, observer)
+
+
+def _go_on(recorder: Recorder) -> None:
+    """Train to the end, or until it is stopped."""
+    training, processes = recorder.training, recorder.training.processes
+    if processes.rank == 0:
+        recorder.begin()
+    with _stop_on_signals(training), _failing_together(processes):
+        listener = Listener() if processes.rank else recorder
+        train(training, listener, save_seconds=recorder.options.checkpoint_seconds)
+        if processes.rank == 0:
+            recorder.finish()
+        processes.wait()
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class _OfRun(_Strict):
 
     run: str
     execution: _Execution
+    processors: list[str] = []
 
 
 def save_checkpoint(path: Path, training: Training, **extra: object) -> None:

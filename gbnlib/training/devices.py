@@ -1,6 +1,7 @@
 """Where and how a run is executed: choices that are recorded, but are no part of what the run means."""
 
 import ctypes
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -114,6 +115,30 @@ def arithmetic(precision: str) -> Iterator[None]:
         yield
     finally:
         _compute_in(before)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Inside, a GPU computes the same bits each time, as far as PyTorch can; then as before. A CPU does so anyway.
+
+    PyTorch warns of an operation that it has no deterministic form of, and goes on. cuBLAS reads its variable at the
+    first product of the process: where one came before, PyTorch warns of products.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
+    algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = cudnn.deterministic, cudnn.benchmark, memory.fill_uninitialized_memory
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Memory that is not written yet would be filled at each allocation; nothing here reads it.
+        cudnn.deterministic, cudnn.benchmark, memory.fill_uninitialized_memory = True, False, False
+        yield
+    finally:
+        torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+        cudnn.deterministic, cudnn.benchmark, memory.fill_uninitialized_memory = before
 
 
 _BACKENDS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)

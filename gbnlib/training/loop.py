@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 
 import torch
@@ -84,7 +85,7 @@ class Training:
     precision: str = "fp32"
     shares: Shares | None = None
     processes: Processes = field(default_factory=Processes)
-    compiled: Callable[[Tensor], Tensor] | None = None
+    compiled: nn.Module | None = None
     update: int = 0
     seconds: float = 0.0
     status: str = "running"
@@ -96,6 +97,11 @@ class Training:
         self.shares = self.shares or Shares(self.batches.batch_size)
         self.statistics = RunningStatistics(self.model)
         self.draws = Draws(self.model, self.batches.seed)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """What goes forward in training; with several processes it adds up their gradients."""
+        return self.processes.sharing_gradients(self.compiled or self.model)
 
     @property
     def total_updates(self) -> int:
@@ -208,6 +214,7 @@ def take_step(training: Training, parts: Sequence[MicroBatch]) -> Tensor:
 
     Returns (summed loss, wrong answers, samples) over all processes, without waiting for the device.
     """
+    network = training.network  # made before the layers are told what to draw, which differs between processes
     device, count = training.batches.labels.device, training.batches.size_of(training.update)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     training.optimizer.zero_grad(set_to_none=True)
@@ -216,15 +223,18 @@ def take_step(training: Training, parts: Sequence[MicroBatch]) -> Tensor:
         for part in parts:
             training.draws.go_to(part.first)
             forced = force_num_ghosts(training.model, part.ghosts) if part.ghosts else nullcontext()
-            with forced, autocast(training.precision, device):
-                logits = (training.compiled or training.model)(part.images)
-            losses = F.cross_entropy(logits.float(), part.labels, reduction="none")
-            ((losses if part.factors is None else losses * part.factors).sum() / count).backward()
+            more = training.processes.count > 1 and part is not parts[-1]
+            with network.no_sync() if more else nullcontext():  # gradients travel with the last part
+                with forced, autocast(training.precision, device):
+                    logits = network(part.images)
+                losses = F.cross_entropy(logits.float(), part.labels, reduction="none")
+                ((losses if part.factors is None else losses * part.factors).sum() / count).backward()
             wrong = (logits.detach().argmax(1) != part.labels).sum()
             seen = torch.full_like(wrong, len(part.labels))
             sums += torch.stack([losses.detach().sum().double(), wrong.double(), seen.double()])
-    training.processes.add_up_gradients(training.model.parameters())
-    training.processes.add_up([sums])
+        if not parts:  # the others wait for the gradients of this process too
+            network(None).sum().backward()
+    training.processes.add_up(sums)
     if training.clip_norm:
         _clip(list(training.model.parameters()), training.clip_norm)
     training.optimizer.step()

@@ -1,12 +1,13 @@
 """The processes that train one run together, as torchrun starts them; usually there is one."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from gbnlib.errors import UsageError
 
@@ -45,25 +46,28 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each of some tensors of one dtype by its sum over processes, in one message."""
-        if self.count == 1:
-            return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        dist.all_reduce(flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+    def add_up(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over processes."""
+        if self.count > 1:
+            dist.all_reduce(tensor)
 
-    def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their sums over processes; where the share of a batch is empty, they are zero."""
+    def sharing_gradients(self, network: nn.Module) -> nn.Module:
+        """The network in training: each backward ends with the sum of the gradients of all processes.
+
+        DistributedDataParallel adds up buckets of gradients while others are still computed. It would take their mean,
+        and would copy the running statistics of rank 0 to all: but a batch is shared unevenly, and `RunningStatistics`
+        composes. Give it None in place of images where a process has none.
+        """
         if self.count == 1:
-            return
-        parameters = list(parameters)
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.add_up([parameter.grad for parameter in parameters])
+            return network
+        parallel = DistributedDataParallel(_Share(network), gradient_as_bucket_view=True)
+        parallel.broadcast_buffers = False  # as an argument it has another name from PyTorch 2.14 on
+        parallel.register_comm_hook(None, _summed)
+        # After the first backward, buckets are laid out anew. Three processes or more would then add up in another
+        # order, so that a resumed run, whose first backward comes later, would differ in rounding.
+        parallel(None).sum().backward()
+        network.zero_grad()
+        return parallel
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all processes, by rank."""
@@ -88,6 +92,25 @@ class Processes:
         answers = torch.tensor(values, dtype=torch.uint8)
         dist.broadcast(answers, src=0)
         return answers.bool().tolist()
+
+
+class _Share(nn.Module):
+    """A network, which also goes forward where a process has nothing of a batch: then its gradients are zero."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor | None) -> Tensor:
+        if images is not None:
+            return self.network(images)
+        total = sum(parameter.sum() for parameter in self.network.parameters())
+        return total * total.new_zeros(0)
+
+
+def _summed(state: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """The sum of a bucket over processes."""
+    return dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
 
 
 def _number(variable: str, default: int) -> int:

@@ -26,7 +26,10 @@ class _OverProcesses(torch.autograd.Function):
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch normalization, in training, over a batch of which each process has a part."""
+    """Batch normalization, in training, over a batch of which each process has a part; for CPUs.
+
+    PyTorch's SyncBatchNorm refuses tensors of a CPU.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise a part, of shape (N, C, ...); N may be 0."""
@@ -50,7 +53,8 @@ def normalised_together(model: nn.Module) -> Iterator[None]:
     plain = [(layer, type(layer)) for layer in model.modules() if type(layer) in GHOST_OF]
     try:
         for layer, _ in plain:
-            layer.__class__ = SharedBatchNorm
+            layer.__class__ = nn.SyncBatchNorm if layer.weight.is_cuda else SharedBatchNorm
+            layer.process_group = None  # all processes
         yield
     finally:
         for layer, kind in plain:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -20,7 +21,7 @@ from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import Observer, provenance, recording, runner, store
 from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
-from gbnlib.training import Execution, Listener, load_checkpoint, misfit, save_checkpoint, train
+from gbnlib.training import Execution, Listener, load_checkpoint, loop, misfit, save_checkpoint, train
 from gbnlib.training.devices import arithmetic
 from tests.configs import REMEDIED
 
@@ -139,6 +140,61 @@ def test_the_gpu_on_record_is_the_one_that_was_used(monkeypatch) -> None:
             found = provenance.hardware(torch.device("cuda:1"))
         assert (found["device"], found["gpu"], found["driver"]) == ("cuda", "GPU 1", "580.95.05")
         assert (found["cudnn"], found["tf32_products"], found["tf32_convolutions"]) == (91002, tf32, tf32)
+
+
+def test_a_run_computes_where_its_device_repeats_its_bits(monkeypatch) -> None:
+    go_on = runner._go_on
+    inside = []
+
+    @contextmanager
+    def noted(device: torch.device):
+        inside.append(device)
+        yield
+        inside.append("left")
+
+    monkeypatch.setattr(runner, "repeatable", noted)
+    monkeypatch.setattr(runner, "_go_on", lambda recorder: inside.append("trains") or go_on(recorder))
+    experiments.run(QUICK, device="cpu")
+    assert inside == [torch.device("cpu"), "trains", "left"]
+
+
+def stopped_after(updates: int) -> None:
+    """A run that stopped, with its checkpoint."""
+    step = loop.take_step
+
+    def stop(training, parts):
+        training.stop = training.update == updates - 1
+        return step(training, parts)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(loop, "take_step", stop)
+        experiments.run(QUICK, device="cpu")
+
+
+def test_a_run_that_goes_on_elsewhere_says_so_in_one_line_and_in_its_provenance(monkeypatch) -> None:
+    here = ["NVIDIA A100, cuDNN 91002"]
+    monkeypatch.setattr(provenance, "processor", lambda device: here[-1])
+    stopped_after(1)
+    here.append("NVIDIA H100, cuDNN 92000")
+    lines: list[str] = []
+    run = experiments.run(QUICK, device="cpu", say=lines.append)
+    told = [line for line in lines if "H100" in line]
+    assert len(told) == 1 and "goes on on NVIDIA H100, cuDNN 92000, after NVIDIA A100, cuDNN 91002" in told[0]
+    assert run.provenance()["processors"] == here
+
+
+def test_a_run_that_goes_on_where_it_was_says_nothing_of_it() -> None:
+    stopped_after(1)
+    lines: list[str] = []
+    run = experiments.run(QUICK, device="cpu", say=lines.append)
+    assert not any("rounding" in line for line in lines)
+    assert run.provenance()["processors"] == [provenance.processor(torch.device("cpu"))]
+
+
+def test_a_gpu_is_told_by_its_name_and_cudnn(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {torch.device(device).index}")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
+    assert provenance.processor(torch.device("cuda:1")) == "GPU 1, cuDNN 91002"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Execution options that cannot be are refused with what is allowed."""
 
+import os
+
 import pytest
 import torch
 
 from gbnlib.errors import UsageError
 from gbnlib.training import Execution
-from gbnlib.training.devices import arithmetic, check_precision
+from gbnlib.training.devices import arithmetic, check_precision, repeatable
 
 
 def test_auto_is_a_device_that_exists() -> None:
@@ -99,3 +101,39 @@ def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     for precision in ("fp32", "tf32", "bf16"):
         check_precision(precision, torch.device("cuda:1"))
+
+
+# --- the same bits each time -------------------------------------------------------------------------------------
+
+
+def choices() -> tuple:
+    """What decides whether a GPU repeats its bits, and whether it pays for more than that."""
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.benchmark,
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
+
+
+@pytest.mark.parametrize("benchmark", [False, True])
+def test_a_gpu_repeats_its_bits_inside_and_then_all_is_as_before(monkeypatch, benchmark: bool) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", benchmark)
+    before = choices()
+    with pytest.raises(ZeroDivisionError), repeatable(torch.device("cuda:1")):
+        assert choices() == (True, True, True, False, False)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        raise ZeroDivisionError
+    assert choices() == before and before[3] == benchmark
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # somebody's own choice
+    with repeatable(torch.device("cuda:1")):
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+def test_a_cpu_is_left_as_it_is(monkeypatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = choices()
+    with repeatable(torch.device("cpu")):
+        assert choices() == before and "CUBLAS_WORKSPACE_CONFIG" not in os.environ

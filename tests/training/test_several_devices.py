@@ -32,6 +32,7 @@ GHOSTS = {"batch_size": 8, "ghost_size": 4, "remainder": "own"}
 CONFIGS = {
     "C1": C1,
     "C1 with ghosts": C1.model_copy(update=GHOSTS),
+    "C1 with ghosts in micro-batches": C1.model_copy(update={**GHOSTS, "ghost_size": 2}),
     "C1 with ghosts as in the official code": C1.model_copy(update={**GHOSTS, "remainder": "official"}),
     "AlexNet": ALEXNET,
     "AlexNet with ghosts": ALEXNET.model_copy(update=GHOSTS),
@@ -50,7 +51,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def steps(name: str, processes: Processes) -> list[dict[str, object]]:
     """The first updates of a run, in double precision: losses, gradients and what the network is after each."""
-    training = prepare(CONFIGS[name], Execution(device="cpu"), processes)
+    micro_batch = 2 if "micro" in name else 0
+    training = prepare(CONFIGS[name], Execution(device="cpu", micro_batch=micro_batch), processes)
     training.model.double().register_forward_pre_hook(lambda layer, inputs: (inputs[0].double(),))
     training.statistics = RunningStatistics(training.model)
     assert training.batches.updates_per_epoch == UPDATES
@@ -101,6 +103,46 @@ def test_two_processes_have_the_losses_gradients_and_statistics_of_one(ranks, ro
         close(alone["state"], first["state"])
         for key, value in first["state"].items():
             assert torch.equal(value, second["state"][key])  # processes never drift apart
+
+
+# --- the order in which gradients are added up ---------------------------------------------------------------------
+
+
+def add_up(rank: int, folder: str, ranks: int) -> None:
+    """The gradients of the same images three times over, as one of some processes, the last time without rank 1."""
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=store, timeout=timedelta(minutes=5), rank=rank, world_size=ranks)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(300, 701), torch.nn.ReLU(), torch.nn.Linear(701, 501))
+    network = Processes(rank, ranks).sharing_gradients(model)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    gradients = []
+    for images in [some_images(rank)] * 3 + [None if rank == 1 else some_images(rank)]:
+        network(images).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        model.zero_grad()
+    torch.save((model.state_dict(), gradients), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def some_images(rank: int) -> torch.Tensor:
+    return torch.randn(4, 300, generator=torch.Generator().manual_seed(rank))
+
+
+def test_three_processes_add_up_in_the_same_order_from_the_first_update_on(tmp_path: Path) -> None:
+    ranks = 3  # of two, any order gives the same bits
+    torch.multiprocessing.spawn(add_up, args=(str(tmp_path), ranks), nprocs=ranks)
+    state, (first, *again, without) = torch.load(tmp_path / "0.pt")
+    for other in again:
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(first, other, strict=True))
+    model = torch.nn.Sequential(torch.nn.Linear(300, 701), torch.nn.ReLU(), torch.nn.Linear(701, 501))
+    model.load_state_dict(state)
+    for gradients, taking_part in ((first, (0, 1, 2)), (without, (0, 2))):
+        model.zero_grad()
+        model(torch.cat([some_images(rank) for rank in taking_part])).square().sum().backward()
+        for mine, parameter in zip(gradients, model.parameters(), strict=True):
+            torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-4)
 
 
 # --- the death of a process ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from gbnlib import experiments, files
 from gbnlib.data import Batches
@@ -18,6 +19,7 @@ from gbnlib.experiments import RunConfig
 from gbnlib.nn import GhostBatchNorm1d, GhostBatchNorm2d, ghost_sizes
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Shares, Training, train
+from gbnlib.training.shared_norm import SharedBatchNorm, normalised_together
 from tests.configs import FIRST, REMEDIED
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3),), epochs=2)
@@ -163,3 +165,14 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
         assert left.to_numpy() == pytest.approx(right.to_numpy(), rel=2e-3, abs=1e-6)
     # One line of progress an epoch: only the process of rank 0 speaks and writes.
     assert done.stdout.count("validation error") == 2
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", SharedBatchNorm), ("cuda", nn.SyncBatchNorm)])
+def test_plain_layers_normalise_over_processes_by_what_suits_the_device(device, kind):
+    with FakeTensorMode():  # no GPU is needed to say that a tensor is on one
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.2), GhostBatchNorm2d(4, 2)).to(device)
+    with pytest.raises(ZeroDivisionError), normalised_together(model):
+        assert [type(layer) for layer in model] == [nn.Conv2d, kind, GhostBatchNorm2d]
+        assert model[1].momentum == 0.2 and model[1].process_group is None
+        raise ZeroDivisionError
+    assert type(model[1]) is nn.BatchNorm2d
