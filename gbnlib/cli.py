@@ -80,7 +80,7 @@ def run(
 
 def _run_only(run_id: str, scale: str, execution: dict) -> None:
     """Train one planned run and say how far the scale is."""
-    from gbnlib import experiments, paper
+    from gbnlib import experiments
     from gbnlib.errors import unknown
     from gbnlib.report.listing import progress_text
 
@@ -88,9 +88,8 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
     if run_id not in planned:
         raise unknown(f"run of scale {scale}", run_id, planned)
     config = planned[run_id]
-    threads = paper.protocol(config.network, scale).threads
     _say(f"{progress_text(scale)}  {config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
-    found = experiments.run(config, show=_show, threads=threads, **execution)
+    found = experiments.run(config, show=_show, **experiments.resources(config, scale), **execution)
     _say(f"{progress_text(scale)}  {experiments.describe(found)}")
 
 

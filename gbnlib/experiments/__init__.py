@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gbnlib.experiments.config import ENGINE, RunConfig
-from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, run_all
+from gbnlib.experiments.parallel import describe, jobs_on, remaining_seconds, resources, run_all
 from gbnlib.experiments.planning import (
     ITEMS,
     ablations,
@@ -42,6 +42,7 @@ __all__ = [
     "progress",
     "promote",
     "remaining_seconds",
+    "resources",
     "run",
     "run_all",
     "updates",

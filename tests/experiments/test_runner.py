@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from unittest.mock import MagicMock
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 
 from gbnlib import experiments, files
 from gbnlib.errors import Failed, Interrupted, UsageError
-from gbnlib.experiments import provenance, runner, store
+from gbnlib.experiments import parallel, provenance, runner, store
 from gbnlib.regimes import Phase
 from gbnlib.training.devices import arithmetic
 from tests.configs import REMEDIED
@@ -39,11 +40,63 @@ def test_jobs_are_a_count() -> None:
         experiments.run_all([QUICK], "smoke", jobs=-1)
 
 
-def test_runs_at_a_time_are_those_that_fit_and_one_on_a_gpu() -> None:
-    """C1 takes one thread at desk, and two beside its GPU."""
-    for scale, jobs in (("desk", 8), ("paper", 1)):
+def test_runs_at_a_time_are_those_that_fit_on_cores_and_gpus() -> None:
+    """C1 takes one thread at desk, and two at paper, where four runs share a GPU."""
+    for scale, cores, gpus, jobs in (("desk", 8, 0, 8), ("desk", 8, 2, 2), ("paper", 32, 0, 16), ("paper", 32, 1, 4)):
         configs = [config for config in experiments.plan("table1", scale) if config.network == "c1"]
-        assert experiments.jobs_on(8, configs, scale) == jobs
+        assert experiments.jobs_on(cores, configs, scale, gpus) == jobs
+    assert experiments.jobs_on(5, configs, "paper", 2) == 2
+
+
+@pytest.fixture
+def two_gpus(monkeypatch) -> None:
+    """A machine with two GPUs, as far as PyTorch is asked."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_processes_are_dealt_out_to_the_gpus_unless_one_is_named(two_gpus) -> None:
+    assert [parallel.own_device("auto", number) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [parallel.own_device(device, 3) for device in ("cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:0", "cpu"]
+
+
+def test_each_process_of_the_pool_has_a_number_of_its_own(monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "_leave_with_parent", lambda: None)
+    begun = multiprocessing.get_context("spawn").Value("i")
+    numbers = []
+    for _ in range(3):
+        parallel._begin(begun)
+        numbers.append(parallel._number)
+    assert numbers == [0, 1, 2]
+
+
+def test_on_gpus_runs_go_together_with_those_of_their_row_and_share_memory(two_gpus, monkeypatch) -> None:
+    """The pool is a list of what it was asked for; nothing trains."""
+    asked, lines, there = [], [], set()
+
+    class Pool:
+        def __init__(self, jobs, *arguments, **options):
+            self.jobs = jobs
+
+        def submit(self, function, config, **options):
+            asked.append((self.jobs, config.network, options["runs_per_gpu"], options["threads"]))
+            there.add(config)
+            future = Future()
+            future.set_result(config)
+            return future
+
+        def shutdown(self):
+            pass
+
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(parallel, "_cores", lambda: 64)
+    monkeypatch.setattr(parallel, "describe", lambda config: config.network)
+    monkeypatch.setattr(store, "find", lambda config, again=True: config if config in there else None)
+    table = experiments.plan("table1", "paper", seeds=5)
+    configs = [config for config in table if config.network in ("f1", "vgg") and config.method == "LB"]
+    assert experiments.run_all(configs, "paper", say=lines.append) == configs
+    assert asked == [(2, "vgg", 1, 2)] * 5 + [(5, "f1", 8, 2)] * 5
+    assert [line.split("  ")[0] for line in lines] == ["[5/10] vgg"] * 5 + ["[10/10] f1"] * 5
 
 
 @pytest.mark.parametrize(

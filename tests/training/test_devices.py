@@ -1,5 +1,7 @@
 """Execution options that cannot be are refused with what is allowed."""
 
+import types
+
 import pytest
 import torch
 
@@ -67,6 +69,15 @@ def test_threads_are_at_least_one() -> None:
 def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{name} is .*; it must be at least .* and at most"):
         Execution(**{name: value})
+
+
+def test_activations_take_half_of_a_gpu_over_the_runs_that_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when a run is alone there: its micro-batches must not depend on the others."""
+    card = types.SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    for options, gigabytes in (({}, 40), ({"runs_per_gpu": 8}, 5), ({"runs_per_gpu": 8, "memory_gb": 3}, 3)):
+        assert Execution(**options).activations_gb(torch.device("cuda:1")) == gigabytes
+    assert Execution(runs_per_gpu=8).activations_gb(torch.device("cpu")) == 1
 
 
 # --- what float32 means on a GPU ---------------------------------------------------------------------------------
