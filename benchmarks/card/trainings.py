@@ -40,10 +40,14 @@ class Setting:
             torch.cuda.synchronize()
 
 
+def _card(network: str) -> data.Card:
+    return data.card(paper.protocol(network).dataset)
+
+
 @lru_cache(maxsize=1)
 def random_images(network: str, number: int) -> tuple[Tensor, Tensor]:
     """uint8 images of the size of the paper's data, and labels; the same on each machine."""
-    card, chance = data.card(paper.protocol(network).dataset), torch.Generator().manual_seed(0)
+    card, chance = _card(network), torch.Generator().manual_seed(0)
     shape = (number, card.channels, card.image_size, card.image_size)
     images = torch.randint(0, 256, shape, generator=chance, dtype=torch.uint8)
     return images, torch.randint(card.classes, (number,), generator=chance)
@@ -53,11 +57,14 @@ def training(
     network: str, batch_size: int, ghost_size: int = 0, precision: str = "fp32", device: str = "cuda"
 ) -> Training:
     """A training at its start, as a run makes it, on two batches of random images that lie on the device."""
-    card = data.card(paper.protocol(network).dataset)
+    card = _card(network)
     model = initial_network(network, card, seed=0)
     model = convert_ghost_batchnorm(model, ghost_size) if ghost_size else model
     model = model.to(device, memory_format=torch.channels_last).train()
-    images, labels = (each.to(device) for each in random_images(network, 2 * batch_size))
+    # Two batches; on the meta device, which computes nothing, they are those of one image.
+    few = 1 if device == "meta" else 2 * batch_size
+    images, labels = (each.to(device) for each in random_images(network, few))
+    images, labels = (each.expand(2 * batch_size, *each.shape[1:]) for each in (images, labels))
     options = {"mean": card.mean, "std": card.std, "pad": card.pad, "fill": card.fill, "flip": card.flip}
     return Training(
         model,
