@@ -138,15 +138,16 @@ def _compute_in(precisions: Sequence[str]) -> None:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse TF32 where the device would compute something else without a word."""
-    if precision != "tf32":
+    """Refuse TF32 where the device would compute something else without a word, and bfloat16 on a GPU without it."""
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError(
+            f"precision is 'tf32', which only GPUs compute in, and the device is '{device}'. Allowed here: fp32, bf16."
+        )
+    if precision == "fp32" or device.type != "cuda":
         return
-    allowed = "Allowed here: fp32, bf16."
-    if device.type != "cuda":
-        raise UsageError(f"precision is 'tf32', which only GPUs compute in, and the device is '{device}'. {allowed}")
     if (major_minor := torch.cuda.get_device_capability(device)) < (8, 0):
-        found = ".".join(map(str, major_minor))
-        raise UsageError(f"precision 'tf32' needs a GPU of compute capability 8.0; '{device}' has {found}. {allowed}")
+        found, needed = ".".join(map(str, major_minor)), "needs a GPU of compute capability 8.0"
+        raise UsageError(f"precision '{precision}' {needed}; '{device}' has {found}. Allowed here: fp32.")
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:

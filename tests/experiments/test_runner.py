@@ -161,6 +161,46 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
+@pytest.fixture
+def full(monkeypatch) -> Callable[[int], None]:
+    """Make the GPU's memory run out in the first so many attempts, after an update and a checkpoint."""
+
+    def fail(attempts: int) -> None:
+        left, real = [attempts], runner.train
+
+        def train(training, listener, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                return real(training, listener, **options)
+            listener.save()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(runner, "train", train)
+
+    return fail
+
+
+def test_out_of_memory_halves_the_micro_batches_once_and_says_so(full) -> None:
+    """A batch of 32 in ghosts of 16; what comes out is that of micro-batches of one ghost from the start."""
+    expected = experiments.run(QUICK, micro_batch=16).done["weights_sha256"]
+    files.remove_folder(store.folder(QUICK))
+    full(1)
+    lines: list[str] = []
+    found = experiments.run(QUICK, say=lines.append)
+    assert f"{QUICK.id}: out of memory; goes on with micro-batches of 16 in place of 32" in lines
+    assert found.provenance()["micro_batch"] == 16 and found.done["weights_sha256"] == expected
+
+
+@pytest.mark.parametrize(("changes", "attempts", "together"), [({}, 2, 16), ({"ghost_size": 0}, 1, 32)])
+def test_a_run_that_does_not_fit_says_what_would(full, changes: dict, attempts: int, together: int) -> None:
+    full(attempts)
+    message = (
+        rf"out of memory\. {together} samples are normalised together and keep about .* GiB; in 1\.0 GiB about \d+ "
+    )
+    with pytest.raises(UsageError, match=message):
+        experiments.run(QUICK.model_copy(update=changes))
+
+
 def test_a_run_that_diverges_is_a_recorded_result() -> None:
     wild = QUICK.model_copy(update={"regime": (Phase(epoch=0, lr=1e30),), "clip_norm": 0.0})
     run = experiments.run(wild)

@@ -103,10 +103,11 @@ def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UsageError, match=r"'tf32', which only GPUs .* device is 'cpu'. Allowed here: fp32, bf16\."):
         check_precision("tf32", torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    with pytest.raises(
-        UsageError, match=r"needs a GPU of compute capability 8\.0; 'cuda:1' has 7\.5\. Allowed here: fp32"
-    ):
-        check_precision("tf32", torch.device("cuda:1"))
+    for precision in ("tf32", "bf16"):
+        message = rf"'{precision}' needs a GPU of compute capability 8\.0; 'cuda:1' has 7\.5\. Allowed here: fp32\."
+        with pytest.raises(UsageError, match=message):
+            check_precision(precision, torch.device("cuda:1"))
+    check_precision("bf16", torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     for precision in ("fp32", "tf32", "bf16"):
         check_precision(precision, torch.device("cuda:1"))
