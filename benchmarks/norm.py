@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -27,7 +26,6 @@ from torch import Tensor, nn
 from gbnlib import files
 from gbnlib.experiments import provenance
 from gbnlib.nn import build_network, ghost_batch_norm
-from gbnlib.report import plots
 from gbnlib.training.devices import keep_freed_memory
 
 ROUNDS = 15
@@ -72,14 +70,15 @@ def normalise(code: str, batch: Tensor, size: int, state: tuple[Tensor, ...]) ->
     return ghost_batch_norm(batch, size, *state)
 
 
-def tensors(cell: dict) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+def tensors(cell: dict, device: str = "cpu") -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """A batch, the gradient of the output, and the state of a layer; statistics and parameters are float32."""
     torch.manual_seed(0)
     layout = LAYOUTS.get(cell["layout"], torch.contiguous_format)
     dtype = getattr(torch, cell["dtype"])
-    batch, gradient = (torch.randn(cell["shape"]).to(dtype).to(memory_format=layout) for _ in range(2))
-    channels = cell["shape"][1]
-    state = torch.zeros(channels), torch.ones(channels), *(torch.rand(channels).requires_grad_() for _ in range(2))
+    with torch.device(device):
+        batch, gradient = (torch.randn(cell["shape"]).to(dtype).to(memory_format=layout) for _ in range(2))
+        channels = cell["shape"][1]
+        state = torch.zeros(channels), torch.ones(channels), *(torch.rand(channels).requires_grad_() for _ in range(2))
     return batch.requires_grad_(), gradient, state
 
 
@@ -97,13 +96,15 @@ def interleaved(steps: dict[str, Callable[[], None]], rounds: int = ROUNDS, warm
     return {name: dict(zip(("median", "low", "high"), quartiles[name], strict=True)) for name in steps}
 
 
-def layer_steps(cell: dict) -> dict[str, Callable[[], None]]:
-    """One forward and backward of each code on the same tensors."""
-    batch, gradient, state = tensors(cell)
+def layer_steps(cell: dict, device: str = "cpu") -> dict[str, Callable[[], None]]:
+    """One forward and backward of each code on the same tensors; a GPU is waited for."""
+    batch, gradient, state = tensors(cell, device)
 
     def step(code: str) -> None:
         output = normalise(code, batch, cell["ghost_size"], state)
         torch.autograd.grad(output, (batch, *state[2:]), gradient)
+        if device != "cpu":
+            torch.cuda.synchronize()
 
     return {code: lambda code=code: step(code) for code in CODES}
 
@@ -189,6 +190,10 @@ def summary(rows: list[dict]) -> list[dict]:
 
 def draw(facts: dict) -> None:
     """Ratios of every cell to plain batch normalization, and time against the number of ghosts."""
+    import matplotlib.pyplot as plt
+
+    from gbnlib.report import plots
+
     plots.set_theme()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
     frame = pd.DataFrame(facts["cells"])

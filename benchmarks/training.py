@@ -171,7 +171,7 @@ def micro_batch(network: nn.Module, entry: data.Card, precision: str) -> int:
     """Samples that go through the network at once, as a run chooses them by default."""
     ghost = torch.zeros(GHOST_SIZE, entry.channels, entry.image_size, entry.image_size)
     ghost = ghost.to(memory_format=torch.channels_last)
-    return micro_batch_within(Execution().memory_gb, network, ghost, precision)
+    return micro_batch_within(Execution().activations_gb(ghost.device), network, ghost, precision)
 
 
 # --- what limits a step ----------------------------------------------------------------------------------------------

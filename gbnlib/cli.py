@@ -74,21 +74,24 @@ def run(
 
 def _run_only(run_id: str, scale: str, execution: dict) -> None:
     """Train one planned run and say how far the scale is."""
-    from gbnlib import experiments, paper
+    from gbnlib import experiments
     from gbnlib.errors import unknown
 
     planned = {config.id: config for config in experiments.plan_scale(scale)}
     if run_id not in planned:
         raise unknown(f"run of scale {scale}", run_id, planned)
     config = planned[run_id]
-    threads = paper.protocol(config.network, scale).threads
 
     def say(line: str) -> None:
         _say(f"[{experiments.progress_text(list(planned.values()), scale)}]  {line}")
 
     say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
     observer = experiments.Observer(show=_show)
-    say(experiments.describe(experiments.run(config, observer=observer, threads=threads, **execution)))
+    say(
+        experiments.describe(
+            experiments.run(config, observer=observer, **experiments.resources(config, scale), **execution)
+        )
+    )
 
 
 @app.command()

@@ -13,7 +13,7 @@ Only = Annotated[str, typer.Option(help="Only the run of the scale with this id;
 Jobs = Annotated[
     int,
     typer.Option(
-        min=0, max=256, help="Runs at a time. 0: as many as fit on the CPU cores; one if the scale uses a GPU."
+        min=0, max=256, help="Runs at a time. 0: as many as fit on the CPU cores, or on the GPUs as the scale says."
     ),
 ]
 Network = Annotated[str, typer.Argument(help="A network, e.g. f1.", show_default=False)]
@@ -29,7 +29,8 @@ Threads = Annotated[int, typer.Option(help="CPU threads.")]
 MemoryGb = Annotated[
     float,
     typer.Option(
-        help="GiB of activations per forward pass; larger batches of ghosts are split. 0: 1 on a CPU, 8 on a GPU."
+        help="GiB of activations per forward pass; larger batches of ghosts are split. 0: 1 on a CPU, half of a GPU's, "
+        "over the runs that share it."
     ),
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network; worthwhile for long runs on a GPU.")]

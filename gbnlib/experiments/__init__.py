@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING
 
 from gbnlib.experiments.config import ENGINE, RunConfig
 from gbnlib.experiments.observer import Observer
-from gbnlib.experiments.parallel import describe, duration, jobs_on, progress_text, remaining_seconds, run_all
+from gbnlib.experiments.parallel import (
+    describe,
+    duration,
+    jobs_on,
+    progress_text,
+    remaining_seconds,
+    resources,
+    run_all,
+)
 from gbnlib.experiments.planning import (
     ITEMS,
     ablations,
@@ -49,6 +57,7 @@ __all__ = [
     "progress_text",
     "promote",
     "remaining_seconds",
+    "resources",
     "run",
     "run_all",
     "study",

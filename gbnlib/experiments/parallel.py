@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import Synchronized
 
 from gbnlib import paper
 from gbnlib.errors import Failed, Interrupted, UsageError
@@ -37,7 +38,8 @@ def run_all(
     ----------
     configs : the runs; finished ones are only looked up.
     scale : the scale whose rows say how many threads a run takes.
-    jobs : number of processes; 0 means as many as fit on the CPU cores, or one where the scale is for a GPU.
+    jobs : number of processes; 0 means as many as fit on the CPU cores and, if they use GPUs, as share those by the
+        scale's rows; then process k of them takes GPU k, counted round.
     force : train finished runs again.
     observer : is said a line a finished run, and shown how many are finished.
     **execution : fields of `gbnlib.training.Execution`.
@@ -59,19 +61,45 @@ def run_all(
     unique = dict.fromkeys(configs)
     missing = [config for config in unique if force or store.damage(config) or store.find(config) is None]
     missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
-    if missing:
-        jobs = min(jobs or jobs_on(_cores(), missing, scale), len(missing))
-        tick = partial(observer.show, partial(progress_text, configs, scale, jobs))
-        _run_missing(missing, scale, jobs, force, observer.say, tick, execution)
+    gpus, before = _gpus(execution.get("device", "auto")) if missing else 0, 0
+    for alike in _pools(missing, scale, gpus):
+        several = min(jobs or jobs_on(_cores(), alike, scale, gpus), len(alike))
+        tick = partial(observer.show, partial(progress_text, configs, scale, several))
+        _run_missing(alike, scale, several, force, observer.say, tick, execution, (before, len(missing)))
+        before += len(alike)
     return [found for config in configs if (found := store.find(config)) is not None]
 
 
-def jobs_on(cores: int, configs: Sequence[RunConfig], scale: str) -> int:
-    """How many of the runs fit side by side on some cores; at a scale for a GPU they come one after the other."""
-    if paper.scale(scale).on_gpu:
-        return 1
-    threads = max(paper.protocol(config.network, scale).threads for config in configs)
-    return max(1, min(len(configs), cores // threads))
+def jobs_on(cores: int, configs: Sequence[RunConfig], scale: str, gpus: int = 0) -> int:
+    """How many of the runs fit side by side on some cores and, where they use them, on some GPUs."""
+    rows = [paper.protocol(config.network, scale) for config in configs]
+    fitting = [len(configs), cores // max(row.threads for row in rows)]
+    if gpus:
+        fitting.append(gpus * min(row.runs_per_gpu for row in rows))
+    return max(1, min(fitting))
+
+
+def resources(config: RunConfig, scale: str) -> dict[str, int]:
+    """The fields of `gbnlib.training.Execution` that a scale fixes for a run."""
+    row = paper.protocol(config.network, scale)
+    return {"threads": row.threads, "runs_per_gpu": row.runs_per_gpu}
+
+
+def _pools(configs: Sequence[RunConfig], scale: str, gpus: int) -> list[list[RunConfig]]:
+    """The runs as they go together: on GPUs, those of which as many share one; the largest networks come first."""
+    rooms = [paper.protocol(config.network, scale).runs_per_gpu if gpus else 1 for config in configs]
+    return [[config for config, own in zip(configs, rooms, strict=True) if own == room] for room in sorted(set(rooms))]
+
+
+def _gpus(device: str) -> int:
+    """How many GPUs runs of a device option are dealt out to: all, if it names none."""
+    import torch
+
+    from gbnlib.training import Execution
+
+    if Execution(device=device).torch_device().type == "cpu":
+        return 0
+    return 1 if device.startswith("cuda:") else torch.cuda.device_count()
 
 
 def _cores() -> int:
@@ -79,16 +107,24 @@ def _cores() -> int:
 
 
 def _run_missing(
-    configs: Sequence[RunConfig], scale: str, jobs: int, force: bool, say: Callable, tick: Callable, execution: dict
+    configs: Sequence[RunConfig],
+    scale: str,
+    jobs: int,
+    force: bool,
+    say: Callable,
+    tick: Callable,
+    execution: dict,
+    place: tuple[int, int],
 ) -> None:
-    """Hand the runs to a pool of processes and say what each came to."""
+    """Hand runs, of which there are some before and so many in all, to a pool and say what each came to."""
     started, others = time.monotonic(), set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_leave_with_parent)
+    context, (before, total) = multiprocessing.get_context("spawn"), place
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(context.Value("i"),))
     futures: list[Future] = []
     workers: set[BaseProcess] = set()
     try:
         for config in configs:
-            options = {"threads": paper.protocol(config.network, scale).threads, **execution}
+            options = {**resources(config, scale), **execution}
             futures.append(pool.submit(_run_or_leave, config, force=force, **options))
             workers |= set(multiprocessing.active_children()) - others
         pending = set(futures)
@@ -96,15 +132,17 @@ def _run_missing(
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in finished:
                 line = describe(future.result())
-                say(f"[{len(configs) - len(pending)}/{len(configs)}] {line}  ({time.monotonic() - started:.0f} s)")
+                made = before + len(configs) - len(pending)
+                say(f"[{made}/{total}] {line}  ({time.monotonic() - started:.0f} s)")
             tick()
     except KeyboardInterrupt:
-        left = _left(futures)
+        left = total - before - len(configs) + _left(futures)
         _stop(pool, workers)
-        raise Interrupted(f"stopped with {left} of {len(configs)} runs not finished") from None
+        raise Interrupted(f"stopped with {left} of {total} runs not finished") from None
     except BrokenProcessPool:
         pool.shutdown()  # the pool has asked the other processes to stop; wait for their checkpoints
-        raise _broken(workers, f"{_left(futures)} of {len(configs)} runs not finished") from None
+        left = total - before - len(configs) + _left(futures)
+        raise _broken(workers, f"{left} of {total} runs not finished") from None
     except BaseException:
         _stop(pool, workers)
         raise
@@ -139,14 +177,32 @@ def _broken(workers: set[BaseProcess], left: str) -> Exception:
     return Failed(f"a process that trained {cause}; {left}. Finished runs and checkpoints are kept.")
 
 
-def _run_or_leave(config: RunConfig, **options: object) -> store.Run:
+def _run_or_leave(config: RunConfig, device: str = "auto", **options: object) -> store.Run:
     """In a process of the pool: train a run; when it is stopped, end the process before it takes the next run."""
     from gbnlib.experiments.runner import run
 
     try:
-        return run(config, **options)
+        return run(config, device=own_device(device, _number), **options)
     except Interrupted:
         os._exit(STOPPED)
+
+
+def own_device(device: str, number: int) -> str:
+    """The device of a process of the pool: where no GPU is named, they are dealt out by its number."""
+    gpus = _gpus(device)
+    return f"cuda:{number % gpus}" if gpus and not device.startswith("cuda:") else device
+
+
+#: Of this process in its pool.
+_number = 0
+
+
+def _begin(begun: Synchronized) -> None:
+    """In a process of the pool: take a number, and leave with the parent."""
+    global _number
+    with begun.get_lock():
+        _number, begun.value = begun.value, begun.value + 1
+    _leave_with_parent()
 
 
 def _leave_with_parent() -> None:
@@ -192,7 +248,8 @@ def progress_text(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> st
 def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -> float:
     """Estimated time until all of `configs` are finished on this machine.
 
-    It starts from the speed the scale states and corrects it by what finished runs made here have taken.
+    It starts from the speed the scale states and corrects it by what finished runs made here have taken. At a scale for
+    a GPU it is that of one run after the other, since what sharing a GPU gains is not known beforehand.
     """
     unique = list(dict.fromkeys(configs))
     found = [store.find(config, again=False) for config in unique]
@@ -203,5 +260,5 @@ def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -
     taken = sum(run.done["summary"]["seconds"] for run in here)
     factor = taken / sum(estimated_seconds(run.config, scale) for run in here) if here else 1.0
     times = [estimated_seconds(config, scale) * (1 - store.progress(config)[1]) for config in missing]
-    slots = jobs or jobs_on(_cores(), missing, scale)
+    slots = jobs or (1 if paper.scale(scale).on_gpu else jobs_on(_cores(), missing, scale))
     return factor * max(sum(times) / slots, *times)

@@ -235,11 +235,17 @@ def updates(config: RunConfig) -> int:
 
 
 def estimated_seconds(config: RunConfig, scale: str) -> float:
-    """Seconds of a run that has its threads to itself, from what the scale states.
+    """Seconds of a run that has its threads, or its GPU, to itself, from what the scale states."""
+    row = paper.protocol(config.network, scale)
+    return seconds_at(config, row.images_per_second[config.precision], row.update_ms)
+
+
+def seconds_at(config: RunConfig, images_per_second: float, update_ms: float) -> float:
+    """Seconds of a run that trains on so many images a second and takes some milliseconds an update besides.
 
     An image of an evaluation counts as a third of one that is trained on: it makes the forward pass alone.
     """
-    row, epochs = paper.protocol(config.network, scale), config.schedule().epochs
+    epochs = config.schedule().epochs
     evaluated = ceil(epochs / config.evaluate_every) * data.card(config.dataset).validation
     images = epochs * _train_size(config) + evaluated / 3
-    return images / row.images_per_second[config.precision] + updates(config) * row.update_ms / 1e3
+    return images / images_per_second + updates(config) * update_ms / 1e3

@@ -94,5 +94,5 @@ def _shares(
     device = next(model.parameters()).device
     ghost = torch.zeros(size, card.channels, card.image_size, card.image_size, device=device)
     ghost = ghost.to(memory_format=torch.channels_last)
-    fitting = micro_batch_within(options.memory_gb, model, ghost, config.precision)
+    fitting = micro_batch_within(options.activations_gb(device), model, ghost, config.precision)
     return replace(shares, micro_batch=fitting) if fitting < config.batch_size else shares

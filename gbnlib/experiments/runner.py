@@ -4,17 +4,20 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import torch
 
-from gbnlib import files
+from gbnlib import data, files
+from gbnlib.errors import UsageError
 from gbnlib.experiments import store
 from gbnlib.experiments.config import RunConfig
+from gbnlib.experiments.initial import initial_network
 from gbnlib.experiments.observer import NOBODY, Observer
 from gbnlib.experiments.preparing import prepare
 from gbnlib.experiments.recording import Recorder
 from gbnlib.training import Execution, Interrupted, Listener, Processes, Training, load_checkpoint, misfit, train
-from gbnlib.training.devices import arithmetic, keep_freed_memory, repeatable
+from gbnlib.training.devices import arithmetic, keep_freed_memory, kept_bytes, repeatable
 
 
 def run(config: RunConfig, *, force: bool = False, observer: Observer = NOBODY, **execution: object) -> store.Run:
@@ -52,23 +55,73 @@ def run(config: RunConfig, *, force: bool = False, observer: Observer = NOBODY, 
         if not there:
             if force and processes.rank == 0:
                 files.remove_folder(store.folder(config))
-            _train(config, options, processes, observer)
+            _train_in_memory(config, options, processes, observer)
     found = store.find(config)
     assert found is not None
     return found
 
 
-def _train(config: RunConfig, options: Execution, processes: Processes, observer: Observer) -> None:
-    """Train a run from its checkpoint, or from its start; only the process of rank 0 writes."""
+def _train_in_memory(config: RunConfig, options: Execution, processes: Processes, observer: Observer) -> None:
+    """Train a run; where a GPU's memory runs out, go on from the checkpoint with micro-batches half as large, once."""
+    used: list[int] = []
+    try:
+        return _train(config, options, processes, observer, used)
+    except torch.OutOfMemoryError:
+        smaller = _halved(config, used) if processes.count == 1 else 0
+    if smaller:
+        observer.say(f"{config.id}: out of memory; goes on with micro-batches of {smaller} in place of {used[0]}")
+        torch.cuda.empty_cache()
+        try:
+            return _train(config, options, processes, observer, used, smaller)
+        except torch.OutOfMemoryError:
+            pass
+    raise UsageError(f"{config.id}: out of memory. {fitting_text(config, options)}")
+
+
+def _halved(config: RunConfig, used: list[int]) -> int:
+    """Half of the micro-batch in whole ghosts, or 0 where there is no less."""
+    if not used or not config.ghost_size or config.running == "mean":
+        return 0
+    return used[0] // 2 // config.ghost_size * config.ghost_size
+
+
+def fitting_text(config: RunConfig, options: Execution) -> str:
+    """What a run keeps for its backward, how many samples of it fit, and what helps."""
+    card, count = data.card(config.dataset), 8
+    images = torch.zeros(count, card.channels, card.image_size, card.image_size)
+    model = initial_network(config.network, card, config.seed, config.initialisation)
+    each = kept_bytes(model, images, config.precision) / count / 2**30
+    room = options.activations_gb(options.torch_device())
+    whole = config.batch_size if not config.ghost_size or config.running == "mean" else config.ghost_size
+    return (
+        f"{whole} samples are normalised together and keep about {whole * each:.1f} GiB; in {room:.1f} GiB about "
+        f"{room / each:.0f} fit. A GPU with more memory, fewer runs on it, or several GPUs with torchrun would help."
+    )
+
+
+def _train(
+    config: RunConfig,
+    options: Execution,
+    processes: Processes,
+    observer: Observer,
+    used: list[int],
+    micro_batch: int = 0,
+) -> None:
+    """Train a run from its checkpoint, or from its start; only the process of rank 0 writes.
+
+    `used` gets the size of its micro-batches; `micro_batch` takes the place of that of the checkpoint.
+    """
     keep_freed_memory()
     path = store.folder(config) / "checkpoint.pt"
     state = processes.first_gives(load_checkpoint(path, config.id) if processes.rank == 0 else None)
     begun = options if state is None else options.resumed(state["extra"]["execution"])
+    begun = replace(begun, micro_batch=micro_batch or begun.micro_batch)
     torch.set_num_threads(begun.threads)
     with arithmetic(config.precision), repeatable(begun.torch_device()):
         training = prepare(config, begun, processes)
         wrong = state and misfit(state, training)
         if not wrong:
+            used.append(training.shares.micro_batch or config.batch_size)
             before = []
             if state is not None:
                 training.load_state_dict(state)
@@ -78,7 +131,7 @@ def _train(config: RunConfig, options: Execution, processes: Processes, observer
     if processes.rank == 0:
         files.set_aside(path, f"damaged checkpoint ({wrong})")
     processes.wait()
-    _train(config, options, processes, observer)
+    _train(config, options, processes, observer, used, micro_batch)
 
 
 def _go_on(recorder: Recorder) -> None:

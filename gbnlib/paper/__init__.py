@@ -35,8 +35,9 @@ class Protocol(_Frozen):
     √ rule and the adaptation of a method refer to, where it is not the small batch; `seeds` is 0 where the scale
     decides, and `method_seeds` has methods of their own number; `converged` is what the small batch must reach before
     the row is judged; `bf16` names the methods that train under bfloat16 autocast. A run takes `devices` GPUs at a
-    scale for GPUs, `threads` for each, and `ram_gb` of memory besides theirs. Estimates rest on `images_per_second`,
-    trained on in each precision, and on `update_ms`, milliseconds an update besides.
+    scale for GPUs, `threads` for each, and `ram_gb` of memory besides theirs; or `runs_per_gpu` of them share one.
+    Estimates rest on `images_per_second`, trained on in each precision by a run alone, and on `update_ms`, milliseconds
+    an update besides.
     """
 
     network: str
@@ -62,8 +63,9 @@ class Protocol(_Frozen):
     bf16: tuple[str, ...] = ()
     threads: PositiveInt = 1
     devices: PositiveInt = 1
+    runs_per_gpu: PositiveInt = 1
     ram_gb: PositiveInt = 4
-    images_per_second: dict[Literal["fp32", "bf16"], PositiveFloat] = {}
+    images_per_second: dict[Literal["fp32", "tf32", "bf16"], PositiveFloat] = {}
     update_ms: NonNegativeFloat = 0.0
 
 

@@ -81,7 +81,7 @@ def _scales() -> str:
     rows = []
     for scale in paper.scales().values():
         configs = experiments.plan_scale(scale.name)
-        slots = experiments.jobs_on(2, configs, scale.name)
+        slots = experiments.jobs_on(2, configs, scale.name, gpus=int(scale.on_gpu))
         seconds = sum(experiments.estimated_seconds(config, scale.name) for config in configs) / slots
         row = {"scale": f"`{scale.name}`", "what it runs": scale.summary, "runs": len(configs)}
         rows.append({**row, "training, estimated": duration(seconds), "hardware": scale.hardware})

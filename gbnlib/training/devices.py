@@ -17,8 +17,11 @@ LIMITS = {
     "threads": (1, 256, ""),
     "micro_batch": (1, 10**9, ", or 0 for what memory_gb gives"),
     "memory_gb": (0, 65_536, ", or 0 for what suits the device"),
+    "runs_per_gpu": (1, 256, ""),
     "checkpoint_seconds": (0, 10**9, ""),
 }
+#: Of a GPU's memory, for activations; weights, gradients, data and what the operations need take the rest.
+GPU_SHARE = 0.5
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of glibc's mallopt
 
 
@@ -29,7 +32,10 @@ class Execution:
     device : "cpu", "cuda", "cuda:1", ... or "auto" (CUDA where there is one).
     threads : CPU threads of the run. One and two threads round differently, so this is never detected.
     memory_gb : memory for what a forward keeps for the backward; a batch that needs more goes through the network in
-        micro-batches of whole ghosts. A run without ghosts keeps its batch whole. 0: 1 on a CPU, 8 on a GPU.
+        micro-batches of whole ghosts. A run without ghosts keeps its batch whole. 0: 1 on a CPU; on a GPU half of its
+        memory, over `runs_per_gpu`.
+    runs_per_gpu : runs that may share a GPU. Each keeps to its share of the memory when it is alone there, too, so that
+        its micro-batches, and with them its bits, do not depend on the others.
     micro_batch : samples of a micro-batch, in place of what `memory_gb` gives; 0 means by `memory_gb`.
     compile : compile the network (`torch.compile`), for GPUs; on a CPU it hardly pays, since nearly all time is in
         products and convolutions that stay as they are.
@@ -39,6 +45,7 @@ class Execution:
     device: str = "auto"
     threads: int = 1
     memory_gb: float = 0.0
+    runs_per_gpu: int = 1
     micro_batch: int = 0
     compile: bool = False
     checkpoint_seconds: float = 60.0
@@ -68,6 +75,13 @@ class Execution:
             raise UsageError(f"device '{device}' is not there. Allowed here: auto, cpu, cuda, {', '.join(gpus)}.")
         return device
 
+    def activations_gb(self, device: torch.device) -> float:
+        """GiB for what a forward keeps: caches of a CPU like small parts, a GPU wants large ones."""
+        if self.memory_gb or device.type != "cuda":
+            return self.memory_gb or 1.0
+        memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+        return GPU_SHARE * memory / self.runs_per_gpu
+
     def resumed(self, begun: dict) -> "Execution":
         """These options with those that a run was begun with; which of several GPUs it goes on with is free."""
         same = self.torch_device().type == begun["device"]
@@ -94,11 +108,7 @@ def kept_bytes(model: nn.Module, images: Tensor, precision: str) -> int:
 
 
 def micro_batch_within(memory_gb: float, model: nn.Module, ghost: Tensor, precision: str) -> int:
-    """Samples, in multiples of a ghost of images and one ghost at least, whose forward keeps at most `memory_gb`.
-
-    0 stands for what suits the device: caches of a CPU like small parts, a GPU wants large ones.
-    """
-    memory_gb = memory_gb or (1.0 if ghost.device.type == "cpu" else 8.0)
+    """Samples, in multiples of a ghost of images and one ghost at least, whose forward keeps at most `memory_gb`."""
     ghosts = int(memory_gb * 2**30 / kept_bytes(model, ghost, precision))
     return max(1, ghosts) * len(ghost)
 
@@ -153,15 +163,16 @@ def _compute_in(precisions: Sequence[str]) -> None:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse TF32 where the device would compute something else without a word."""
-    if precision != "tf32":
+    """Refuse TF32 where the device would compute something else without a word, and bfloat16 on a GPU without it."""
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError(
+            f"precision is 'tf32', which only GPUs compute in, and the device is '{device}'. Allowed here: fp32, bf16."
+        )
+    if precision == "fp32" or device.type != "cuda":
         return
-    allowed = "Allowed here: fp32, bf16."
-    if device.type != "cuda":
-        raise UsageError(f"precision is 'tf32', which only GPUs compute in, and the device is '{device}'. {allowed}")
     if (major_minor := torch.cuda.get_device_capability(device)) < (8, 0):
-        found = ".".join(map(str, major_minor))
-        raise UsageError(f"precision 'tf32' needs a GPU of compute capability 8.0; '{device}' has {found}. {allowed}")
+        found, needed = ".".join(map(str, major_minor)), "needs a GPU of compute capability 8.0"
+        raise UsageError(f"precision '{precision}' {needed}; '{device}' has {found}. Allowed here: fp32.")
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:

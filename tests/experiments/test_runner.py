@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -18,7 +19,7 @@ import torch
 from gbnlib import data, experiments, files
 from gbnlib.data.batches import normalise
 from gbnlib.errors import Failed, Interrupted, UsageError
-from gbnlib.experiments import Observer, provenance, recording, runner, store
+from gbnlib.experiments import Observer, parallel, provenance, recording, runner, store
 from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, Listener, load_checkpoint, loop, misfit, save_checkpoint, train
@@ -44,11 +45,63 @@ def test_jobs_are_a_count() -> None:
         experiments.run_all([QUICK], "smoke", jobs=-1)
 
 
-def test_runs_at_a_time_are_those_that_fit_and_one_on_a_gpu() -> None:
-    """C1 takes one thread at desk, and two beside its GPU."""
-    for scale, jobs in (("desk", 8), ("paper", 1)):
+def test_runs_at_a_time_are_those_that_fit_on_cores_and_gpus() -> None:
+    """C1 takes one thread at desk, and two at paper, where four runs share a GPU."""
+    for scale, cores, gpus, jobs in (("desk", 8, 0, 8), ("desk", 8, 2, 2), ("paper", 32, 0, 16), ("paper", 32, 1, 4)):
         configs = [config for config in experiments.plan("table1", scale) if config.network == "c1"]
-        assert experiments.jobs_on(8, configs, scale) == jobs
+        assert experiments.jobs_on(cores, configs, scale, gpus) == jobs
+    assert experiments.jobs_on(5, configs, "paper", 2) == 2
+
+
+@pytest.fixture
+def two_gpus(monkeypatch) -> None:
+    """A machine with two GPUs, as far as PyTorch is asked."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_processes_are_dealt_out_to_the_gpus_unless_one_is_named(two_gpus) -> None:
+    assert [parallel.own_device("auto", number) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [parallel.own_device(device, 3) for device in ("cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:0", "cpu"]
+
+
+def test_each_process_of_the_pool_has_a_number_of_its_own(monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "_leave_with_parent", lambda: None)
+    begun = multiprocessing.get_context("spawn").Value("i")
+    numbers = []
+    for _ in range(3):
+        parallel._begin(begun)
+        numbers.append(parallel._number)
+    assert numbers == [0, 1, 2]
+
+
+def test_on_gpus_runs_go_together_with_those_of_their_row_and_share_memory(two_gpus, monkeypatch) -> None:
+    """The pool is a list of what it was asked for; nothing trains."""
+    asked, lines, there = [], [], set()
+
+    class Pool:
+        def __init__(self, jobs, *arguments, **options):
+            self.jobs = jobs
+
+        def submit(self, function, config, **options):
+            asked.append((self.jobs, config.network, options["runs_per_gpu"], options["threads"]))
+            there.add(config)
+            future = Future()
+            future.set_result(config)
+            return future
+
+        def shutdown(self):
+            pass
+
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(parallel, "_cores", lambda: 64)
+    monkeypatch.setattr(parallel, "describe", lambda config: config.network)
+    monkeypatch.setattr(store, "find", lambda config, again=True: config if config in there else None)
+    table = experiments.plan("table1", "paper", seeds=5)
+    configs = [config for config in table if config.network in ("f1", "vgg") and config.method == "LB"]
+    assert experiments.run_all(configs, "paper", observer=Observer(lines.append)) == configs
+    assert asked == [(2, "vgg", 1, 2)] * 5 + [(5, "f1", 8, 2)] * 5
+    assert [line.split("  ")[0] for line in lines] == ["[5/10] vgg"] * 5 + ["[10/10] f1"] * 5
 
 
 @pytest.mark.parametrize(
@@ -111,6 +164,46 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.fixture
+def full(monkeypatch) -> Callable[[int], None]:
+    """Make the GPU's memory run out in the first so many attempts, after an update and a checkpoint."""
+
+    def fail(attempts: int) -> None:
+        left, real = [attempts], runner.train
+
+        def train(training, listener, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                return real(training, listener, **options)
+            listener.save()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(runner, "train", train)
+
+    return fail
+
+
+def test_out_of_memory_halves_the_micro_batches_once_and_says_so(full) -> None:
+    """A batch of 32 in ghosts of 16; what comes out is that of micro-batches of one ghost from the start."""
+    expected = experiments.run(QUICK, micro_batch=16).done["weights_sha256"]
+    files.remove_folder(store.folder(QUICK))
+    full(1)
+    lines: list[str] = []
+    found = experiments.run(QUICK, observer=Observer(lines.append))
+    assert f"{QUICK.id}: out of memory; goes on with micro-batches of 16 in place of 32" in lines
+    assert found.provenance()["micro_batch"] == 16 and found.done["weights_sha256"] == expected
+
+
+@pytest.mark.parametrize(("changes", "attempts", "together"), [({}, 2, 16), ({"ghost_size": 0}, 1, 32)])
+def test_a_run_that_does_not_fit_says_what_would(full, changes: dict, attempts: int, together: int) -> None:
+    full(attempts)
+    message = (
+        rf"out of memory\. {together} samples are normalised together and keep about .* GiB; in 1\.0 GiB about \d+ "
+    )
+    with pytest.raises(UsageError, match=message):
+        experiments.run(QUICK.model_copy(update=changes))
 
 
 def test_a_run_that_diverges_is_a_recorded_result() -> None:
@@ -177,7 +270,7 @@ def test_a_run_that_goes_on_elsewhere_says_so_in_one_line_and_in_its_provenance(
     stopped_after(1)
     here.append("NVIDIA H100, cuDNN 92000")
     lines: list[str] = []
-    run = experiments.run(QUICK, device="cpu", say=lines.append)
+    run = experiments.run(QUICK, device="cpu", observer=Observer(lines.append))
     told = [line for line in lines if "H100" in line]
     assert len(told) == 1 and "goes on on NVIDIA H100, cuDNN 92000, after NVIDIA A100, cuDNN 91002" in told[0]
     assert run.provenance()["processors"] == here
@@ -186,7 +279,7 @@ def test_a_run_that_goes_on_elsewhere_says_so_in_one_line_and_in_its_provenance(
 def test_a_run_that_goes_on_where_it_was_says_nothing_of_it() -> None:
     stopped_after(1)
     lines: list[str] = []
-    run = experiments.run(QUICK, device="cpu", say=lines.append)
+    run = experiments.run(QUICK, device="cpu", observer=Observer(lines.append))
     assert not any("rounding" in line for line in lines)
     assert run.provenance()["processors"] == [provenance.processor(torch.device("cpu"))]
 

@@ -1,6 +1,7 @@
 """Execution options that cannot be are refused with what is allowed."""
 
 import os
+import types
 
 import pytest
 import torch
@@ -71,6 +72,15 @@ def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: flo
         Execution(**{name: value})
 
 
+def test_activations_take_half_of_a_gpu_over_the_runs_that_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when a run is alone there: its micro-batches must not depend on the others."""
+    card = types.SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    for options, gigabytes in (({}, 40), ({"runs_per_gpu": 8}, 5), ({"runs_per_gpu": 8, "memory_gb": 3}, 3)):
+        assert Execution(**options).activations_gb(torch.device("cuda:1")) == gigabytes
+    assert Execution(runs_per_gpu=8).activations_gb(torch.device("cpu")) == 1
+
+
 # --- what float32 means on a GPU ---------------------------------------------------------------------------------
 
 
@@ -94,10 +104,11 @@ def test_tf32_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UsageError, match=r"'tf32', which only GPUs .* device is 'cpu'. Allowed here: fp32, bf16\."):
         check_precision("tf32", torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    with pytest.raises(
-        UsageError, match=r"needs a GPU of compute capability 8\.0; 'cuda:1' has 7\.5\. Allowed here: fp32"
-    ):
-        check_precision("tf32", torch.device("cuda:1"))
+    for precision in ("tf32", "bf16"):
+        message = rf"'{precision}' needs a GPU of compute capability 8\.0; 'cuda:1' has 7\.5\. Allowed here: fp32\."
+        with pytest.raises(UsageError, match=message):
+            check_precision(precision, torch.device("cuda:1"))
+    check_precision("bf16", torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     for precision in ("fp32", "tf32", "bf16"):
         check_precision(precision, torch.device("cuda:1"))
