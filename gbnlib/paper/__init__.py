@@ -101,12 +101,13 @@ class Scale(_Frozen):
 class Claim(_Frozen):
     """A claim of the paper; `criterion` is empty while no item judges it.
 
-    `title` says it in a few plain words. `group` is "finding", "diffusion" (the theory behind it), "identity", or
-    "uncertain" for one that may not be the paper's.
+    `title` says it in a few plain words, `otherwise` what was found where it is not reproduced. `group` is "finding",
+    "diffusion" (the theory behind it), "identity", or "uncertain" for one that may not be the paper's.
     """
 
     id: str
     title: str
+    otherwise: str
     group: Literal["finding", "diffusion", "identity", "uncertain"]
     statement: str
     published: str
