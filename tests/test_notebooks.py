@@ -47,6 +47,12 @@ def test_sizes_leave_five_minutes_of_reading(notebook) -> None:
     assert all(len(cell.source.split()) <= 125 for cell in notebook.cells if cell.cell_type == "markdown")
 
 
+def test_no_paragraph_is_longer_than_90_words(notebook) -> None:
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    paragraphs = re.split(r"\n\n|\n(?=\d\. |- |\|)", prose)
+    assert [each for each in paragraphs if len(each.split()) > 90] == []
+
+
 def test_sections_come_in_the_fixed_order(notebook) -> None:
     found = [tag for cell in notebook.cells for tag in tags(cell) if tag in ORDER]
     assert [tag for tag in found if tag in ("parameters", "setup", "provenance")] == [

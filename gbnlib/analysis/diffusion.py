@@ -159,7 +159,7 @@ def rivals_error(curve: pd.DataFrame, which: str) -> float:
 
 
 def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFrame:
-    """The fits at one rate, one row a batch size: means over seeds, and what each law leaves unexplained.
+    """The fits at one rate, one row a batch size: λ, which decides, means over seeds, what each law leaves unexplained.
 
     Seeds with too few points are left out. `b` is the gain per e-fold of updates by the logarithm, `λ` the
     exponent that would be 0 for it.
@@ -173,10 +173,11 @@ def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFram
             inside = ranges[0]["update"]
             exponents = stats.mean([fit(BOX_COX, rows, which).shape for rows in ranges], paper.confidence())
             left = {f"left by {law}, %": 100 * np.mean([1 - found[law].r2 for found in fits]) for law in LAWS}
-            row = {"batch size": batch_size, "updates": f"{inside.min()}–{inside.max()}"}
+            row = {"batch size": batch_size, "λ": exponents.text(sign=True)}
+            row["updates"] = f"{inside.min()}–{inside.max()}"
             row["b"] = np.mean([found["logarithm"].b for found in fits])
             row["end over ‖w₀‖"] = np.mean([relative_to_start(curve, which) for curve in each])
-            table.append(row | {"λ": exponents.text(sign=True), **left})
+            table.append(row | left)
     return pd.DataFrame(table)
 
 

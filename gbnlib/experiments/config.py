@@ -132,10 +132,16 @@ class RunConfig(BaseModel):
 
     @property
     def method(self) -> str:
-        """The column of Table 1 that the run belongs to; with noise on the gradients, none of them."""
-        if self.ratio == 1:
-            return "SB+noise" if self.noise else "SB"
-        parts = ["LB", "LR" * (self.lr_rule != "none"), "GBN" * bool(self.ghost_size), "RA" * self.adapt]
+        """The column of Table 1 that the run belongs to; with noise on the gradients, none of them.
+
+        Without a base batch nothing says that the batch is small or large, and the method is "batch 512".
+        """
+        if not self.base_batch:
+            parts = [f"batch {self.batch_size}", "GBN" * bool(self.ghost_size)]
+        elif self.ratio == 1:
+            parts = ["SB"]
+        else:
+            parts = ["LB", "LR" * (self.lr_rule != "none"), "GBN" * bool(self.ghost_size), "RA" * self.adapt]
         parts.append("noise" * bool(self.noise))
         return "+".join(filter(None, parts))
 

@@ -103,12 +103,14 @@ class Scale(_Frozen):
 class Claim(_Frozen):
     """A claim of the paper, or of its follow-ups; `criterion` is empty while no item judges it.
 
-    `title` says it in a few plain words. `group` is "finding", "diffusion" (the theory behind it), "identity",
-    "uncertain" for one that may not be the paper's, or "beyond" for one of the follow-ups.
+    `title` says it in a few plain words, `otherwise` what was found where it is not reproduced. `group` is "finding",
+    "diffusion" (the theory behind it), "identity", "uncertain" for one that may not be the paper's, or "beyond" for
+    one of the follow-ups.
     """
 
     id: str
     title: str
+    otherwise: str
     group: Literal["finding", "diffusion", "identity", "uncertain", "beyond"]
     statement: str
     published: str

@@ -7,6 +7,7 @@ import pandas as pd
 from gbnlib import analysis, claims, paper
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 from gbnlib.report import evidence
+from gbnlib.report.wording import number
 
 #: What is added to the large batch, as a picture labels it.
 REMEDIES = {
@@ -80,13 +81,6 @@ _PARTS = {
 def _told(verdict: claims.Verdict) -> str:
     """The effect of a verdict on accuracy with its interval, in points."""
     return number(verdict.effect, sign=verdict.claim != "C1")
-
-
-def number(effect: claims.Effect, *, sign: bool = True) -> str:
-    """An effect with its unit and its interval, as text."""
-    form = f"{'+' if sign else ''}.2f" if abs(effect.estimate) >= 0.005 else ".2g"
-    ends = "" if effect.low is None else f" [{effect.low:{form}}, {effect.high:{form}}]"
-    return f"{effect.estimate:{form}} {effect.unit}".rstrip().replace("-", "−") + ends.replace("-", "−")
 
 
 def findings(verdicts: Sequence[claims.Verdict]) -> list[str]:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from gbnlib import analysis, paper
 from gbnlib.measurements import covariance
 from gbnlib.report.distance_plots import log_updates
+from gbnlib.report.figures import name_lines, name_point
 from gbnlib.report.plots import MARKERS, mean_bar, mean_curve, mean_line, method_style, of_measurement
 
 _MEASURES = {
@@ -26,13 +27,14 @@ def spread(scaling: pd.DataFrame, *, ax: Axes) -> Axes:
             part = scaling[(scaling.rule == rule) & (scaling.scheme == scheme)]
             ax.plot(part.batch, part.expected, dashes, color=color, linewidth=1)
             ax.plot(part.batch, part.spread, marker, color=color, fillstyle=fill, markersize=8)
-        ax.plot([], [], marker, color=color, label=rule)
+            if fill == "full":
+                name_point(ax, rule, part.batch.iloc[-1], part.spread.iloc[-1], color)
     for scheme, (fill, dashes) in looks.items():
         ax.plot([], [], dashes, marker="o", color="0.3", fillstyle=fill, label=scheme)
     ax.set(yscale="log", xlabel="batch size M", ylabel="spread of the increment")
     ax.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"], minor=False)
     ax.minorticks_off()
-    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
+    ax.legend(loc="lower left")
     return ax
 
 
@@ -45,7 +47,7 @@ def left_out(approximations: pd.DataFrame, *, ax: Axes) -> Axes:
         wide = approximations.pivot(index="epoch", columns="seed", values=column)
         mean_line(wide.index, wide, {"color": color, "marker": marker, "label": label}, ax, lowest=0)
     ax.set(xlabel="epoch of the small network", ylabel="share, or relative error", ylim=(0, None))
-    ax.legend(fontsize="small")
+    ax.legend()
     return ax
 
 
@@ -53,6 +55,7 @@ def accuracies(history: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
     """Final validation accuracy by method: every run, and from three seeds on the mean with its t interval."""
     ax = ax or plt.subplots()[1]
     table = analysis.outcomes(history)
+    methods = tuple(method for method in methods if method in set(table.method))
     for position, method in enumerate(methods):
         values = 100 - table[table.method == method].final_error.dropna()
         style = method_style(method) | {"linestyle": ""}
@@ -69,11 +72,11 @@ def distances(distance: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
     """Distance of all weights from their start against updates: mean and t interval, or runs under three seeds."""
     ax = ax or plt.subplots()[1]
     for method in methods:
-        runs = distance[(distance.method == method) & (distance.status == "finished")] if len(distance) else distance
+        runs = distance[(distance.method == method) & (distance.status == "finished")]
         if len(runs):
             style = method_style(method) | {"markevery": max(1, runs["update"].nunique() // 12)}
             mean_curve(runs, "update", "weights", style, method, ax)
     ax.set(ylabel="distance of the weights ‖w(t) − w(0)‖")
     log_updates(ax)
-    ax.legend(fontsize="small")
+    name_lines(ax)
     return ax

@@ -10,7 +10,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from gbnlib import paper
 from gbnlib.analysis import diffusion
-from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_bar, mean_curve, run_marks, say_empty
+from gbnlib.report.figures import name_lines
+from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_bar, mean_curve, run_marks
 
 _LAW_LINES = {"logarithm": "-", "quarter power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
 _PANEL_LABELS = {"before": "one rate for all", "after": "√ rate and GBN"}
@@ -20,22 +21,24 @@ _PANEL_MARKERS = {"before": "o", "after": "^"}
 def panels(curves: pd.DataFrame, which: str, axes: Sequence[Axes], *, xscale: str = "linear") -> None:
     """Distance against updates in the high-rate phase, before and after, on two axes; a line a batch size.
 
-    Without runs of the remedies the second one says so, and does not show the small batch again.
+    The second is left out where the runs of the remedies are missing, and one would see the small batch again.
     The paper's points are crosses, for the first tensor where the network is the paper's own.
     """
     for ax, name in zip(axes, diffusion.PANELS, strict=True):
-        part = diffusion.panel(curves, name) if len(curves) else curves
+        part = diffusion.panel(curves, name)
         if name == "after" and part.method.nunique() < 2:
-            part = part.iloc[:0]  # the small batch alone says (a)
-        for batch_size, runs in part.groupby("batch_size") if len(part) else ():
+            ax.remove()
+            continue
+        for batch_size, runs in part.groupby("batch_size"):
             style = batch_style(batch_size) | {"markevery": max(1, runs["update"].nunique() // 12)}
-            mean_curve(runs, "update", which, style, f"{batch_size}", ax)
-        if which == "first" and is_the_papers(curves, "figure2"):
-            paper_points(name, ax=ax)
-        ax.legend(title="batch size", fontsize="small", ncols=2) if len(part) else say_empty(ax)
-        ax.set(xlabel="updates", ylabel=f"‖w(t) − w(0)‖, {diffusion.QUANTITIES[which]}")
+            mean_curve(runs, "update", which, style, f"batch {batch_size:,}", ax)
+        ax.set(xlabel="updates", ylabel=f"‖w(t) − w(0)‖, {diffusion.QUANTITIES[which]}", title=_PANEL_LABELS[name])
         if xscale == "log":
             log_updates(ax)
+        name_lines(ax)
+        if which == "first" and is_the_papers(curves, "figure2"):
+            paper_points(name, ax=ax)
+            ax.legend()
 
 
 def log_updates(ax: Axes) -> None:
@@ -62,10 +65,10 @@ def paper_points(name: str, *, ax: Axes | None = None) -> Axes:
 def laws(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
     """What each fitted law leaves, at the small batch: distance minus law, a line a seed, over the fitted range."""
     ax = ax or plt.subplots()[1]
-    small = curves[curves.method == "SB"] if len(curves) else curves
+    small = curves[curves.method == "SB"]
     ax.axhline(0, color="0.5", linewidth=1)
     for color, (law, dashes) in zip(sns.color_palette("colorblind"), _LAW_LINES.items(), strict=False):
-        for _, curve in small.groupby("seed") if len(small) else ():
+        for _, curve in small.groupby("seed"):
             inside, fits = diffusion.fitted_range(curve), diffusion.fit_laws(curve, which)
             if fits:
                 rest = inside[which] - fits[law](inside["update"])
@@ -73,7 +76,7 @@ def laws(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
         ax.plot([], [], linestyle=dashes, color=color, label=diffusion.LAWS[law].formula)
     ax.set(ylabel=f"distance − law, {diffusion.QUANTITIES[which]}")
     log_updates(ax)
-    ax.legend(fontsize="small") if len(small) else say_empty(ax)
+    ax.legend()
     return ax
 
 
@@ -88,26 +91,23 @@ def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
             ax.plot([size * offset] * len(values), values, marker, color=color, **run_marks(len(values)))
             mean_bar(size * offset, values, {"color": color, "marker": marker, "linestyle": "", "markersize": 6}, ax)
         ax.plot([], [], marker, color=color, label=_PANEL_LABELS[name])
-    batch_axis(ax, sorted(curves.batch_size.unique()) if len(curves) else [])
+    batch_axis(ax, sorted(curves.batch_size.unique()))
     ax.set(ylabel=f"end distance, {diffusion.QUANTITIES[which]}", ylim=(0, None))
-    ax.legend(fontsize="small") if len(curves) else say_empty(ax)
+    ax.legend()
     return ax
 
 
 def spread(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
     """(max − min) / mean of the distance over batch sizes against updates, in the range that they share."""
     ax = ax or plt.subplots()[1]
-    found = diffusion.spreads(curves, which) if len(curves) else pd.DataFrame(columns=["panel"])
+    found = diffusion.spreads(curves, which)
     colors = sns.color_palette("colorblind")
     for color, dashes, (name, part) in zip(colors, ("-", "--"), found.groupby("panel", sort=False), strict=False):
         style = {"color": color, "linestyle": dashes, "marker": _PANEL_MARKERS[name]}
         mean_curve(part, "update", "spread", style, _PANEL_LABELS[name], ax)
     ax.set(ylabel="spread over batch sizes (%)", ylim=(0, None))
-    if len(found):
-        log_updates(ax)
-        ax.legend(fontsize="small")
-    else:
-        say_empty(ax)
+    log_updates(ax)
+    name_lines(ax)
     return ax
 
 
@@ -116,8 +116,8 @@ def paper_panels(axes: Sequence[Axes]) -> None:
     for ax, name in zip(axes, diffusion.PANELS, strict=True):
         for curve in paper.published("figure2")["curves"]:
             if curve["panel"] == name:
-                label, style = f"{curve['batch_size']}", batch_style(curve["batch_size"])
+                label, style = f"batch {curve['batch_size']:,}", batch_style(curve["batch_size"])
                 ax.plot(curve["updates"], curve["distance"], label=label, **style)
-        ax.set(ylabel="‖w(t) − w(0)‖")
+        ax.set(ylabel="‖w(t) − w(0)‖", title=_PANEL_LABELS[name])
         log_updates(ax)
-        ax.legend(title="batch size", fontsize="small", ncols=2)
+        name_lines(ax)

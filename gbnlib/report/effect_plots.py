@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from gbnlib.report.plots import method_style, say_empty
+from gbnlib.report.plots import method_style
 
 
 def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax: Axes | None = None) -> Axes:
@@ -24,12 +24,9 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
     The axes. A mark is filled where its difference from zero survives Holm's correction.
     """
     ax = ax or plt.subplots()[1]
-    shown = effects[effects.over == over] if len(effects) else effects
-    shown = shown[shown.method.isin(methods)] if methods and len(shown) else shown
+    shown = effects[effects.over == over]
+    shown = shown[shown.method.isin(methods)] if methods else shown
     ax.axvline(0, color="0.5", linewidth=1)
-    if shown.empty:
-        say_empty(ax)
-        return ax
     names = list(dict.fromkeys(zip(shown.on, shown.changed, strict=True)))
     order = list(dict.fromkeys(shown.method))
     for row in shown.itertuples():
@@ -41,8 +38,8 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
     for method in order:
         ax.plot([], [], label=method, **{**method_style(method), "linestyle": ""})
     ax.set_yticks(range(len(names)), [name if on == "declared" else f"today, {name}" for on, name in names])
-    other = "the same method without the change" if over == "before" else over
+    other = "the same method\nwithout the change" if over == "before" else over
     ax.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"accuracy over {other} (points)")
     if len(order) > 1:
-        ax.legend(fontsize="small")
+        ax.legend()
     return ax

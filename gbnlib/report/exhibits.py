@@ -12,6 +12,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from gbnlib import files
+from gbnlib.report import figures
 from gbnlib.report.items import Item
 from gbnlib.report.network_view import NetworkView
 from gbnlib.report.parameters import Parameters
@@ -50,26 +51,28 @@ class Exhibits:
         caption: str,
         alt: str,
         *,
+        title: str = "",
         network: NetworkView | None = None,
         runs: pd.DataFrame | None = None,
     ) -> None:
-        """Save a figure as PNG and SVG with its caption and alt text, and show it.
+        """Save a figure as PNG and SVG with its title, caption and alt text, and show it.
 
-        `network` heads figure, caption and alt text, where the figure is of one network; `runs` is the frame that it
-        averages over seeds, and adds to the caption how many and with what intervals.
+        `network` heads title, caption and alt text, where the figure is of one network; the title, its finding, is in
+        the alt text too. `runs` is the frame that is drawn, which is saved as CSV; where it has seeds, the caption says
+        how many and with what intervals.
         """
-        caption = caption if runs is None else f"{caption} {averaged(runs)}"
-        if network:
-            figure.suptitle(f"{network}")
-            caption, alt = network.words(caption), network.words(alt)
         folder = files.make_folder(self._folder("figures"))
-        for ending in ("png", "svg"):
-            with files.atomic(files.inside(folder, name, f".{ending}")) as path:
-                figure.savefig(path, format=ending, metadata={"Date": None} if ending == "svg" else None)
+        if runs is not None:
+            files.write_text(files.inside(folder, name, ".csv"), runs.to_csv(index=False, float_format="%.6g"))
+            caption = f"{caption} {averaged(runs)}".strip()
+        alt = f"{title}. {alt}" if title else alt
+        if network:
+            title, caption, alt = f"{network}: {title}".removesuffix(": "), network.words(caption), network.words(alt)
+        figures.write(figure, folder, name, title)
         exhibit = self._keep(Exhibit(folder="figures", name=name, caption=caption, alt=alt))
         plt.close(figure)
         display(figure, metadata={"image/png": {"alt": alt}, "exhibit": exhibit})
-        display(Markdown(f"*{caption}*"))
+        display(Markdown(f"*{caption}*"), metadata={"caption": exhibit})
 
     def save_table(
         self,

@@ -30,7 +30,7 @@ def batch_in_ghosts(count: int, ghost_size: int, seed: int, *, ax: Axes | None =
         ax.axhline(end, color="0.2", linestyle="--", linewidth=1)
     ax.plot([], [], "--", color="0.2", label="whole batch: mean ± sd")
     ax.set(xlabel="sample in the batch", ylabel="input of one channel")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, fontsize="small", columnspacing=1)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return ax
 
 
@@ -48,7 +48,7 @@ def noise(scatter: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.set_xticks(scatter.ghost_size.unique(), [str(size) for size in scatter.ghost_size.unique()], minor=False)
     ax.set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"], minor=False)
     ax.minorticks_off()
-    ax.legend(fontsize="small")
+    ax.legend()
     return ax
 
 
@@ -59,7 +59,7 @@ def rule_weights(count: int, momentum: float, *, ax: Axes | None = None) -> Axes
         style = _rule_style(rule) | {"markersize": 4, "linewidth": 1.2}
         ax.plot(range(1, count + 1), ghosts.rule_weights(rule, count, momentum)[1], **style)
     ax.set(xlabel="ghost in the batch (1 is the first)", ylabel="weight in the running mean")
-    ax.legend(fontsize="small")
+    ax.legend()
     return ax
 
 
@@ -71,7 +71,7 @@ def running_means(running: pd.DataFrame, mean: float, *, ax: Axes) -> Axes:
         ax.plot(part.forward, part["mean"], **_rule_style(rule) | {"markersize": 4, "linewidth": 1.2})
     ax.axhline(mean, color="0.3", linestyle=":", label="true mean")
     ax.set(xlabel="forwards in training", ylabel="running mean", ylim=(0, None))
-    ax.legend(fontsize="small", loc="lower right")
+    ax.legend(loc="lower right")
     return ax
 
 

@@ -93,4 +93,4 @@ def _legend_once(ax: Axes) -> None:
     """A legend that names each kind of line once, below the axes."""
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
-    ax.legend(handles.values(), handles.keys(), fontsize="small", **place)
+    ax.legend(handles.values(), handles.keys(), **place)

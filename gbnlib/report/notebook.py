@@ -7,6 +7,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from gbnlib import claims, data, experiments, files, paper
+from gbnlib.claims.decision import INCONCLUSIVE
 from gbnlib.experiments import duration, provenance
 from gbnlib.report import plots
 from gbnlib.report.exhibits import Exhibits
@@ -17,7 +18,7 @@ from gbnlib.report.network_view import NetworkView
 from gbnlib.report.parameters import patience, read_parameters
 from gbnlib.report.record import Record
 from gbnlib.report.results import Results
-from gbnlib.report.wording import tally, verdict_card
+from gbnlib.report.wording import finding, tally, verdict_card
 
 
 def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
@@ -45,11 +46,32 @@ class Notebook(Results, Exhibits):
         """Name of the scale."""
         return self.parameters.scale
 
-    def networks(self, frame: pd.DataFrame) -> Iterator[tuple[NetworkView, pd.DataFrame]]:
-        """The planned networks in their order, each with its rows of a tidy frame."""
-        for position, network in enumerate(dict.fromkeys(config.network for config in self.configs)):
-            shown = NetworkView(network, self.scale, first=position == 0)
-            yield shown, shown.rows(frame)
+    def networks(self, frame: pd.DataFrame, compare: str = "") -> Iterator[tuple[NetworkView, pd.DataFrame]]:
+        """The planned networks in their order, each with its rows of a tidy frame.
+
+        Left out, and named, is one without runs, or with a single value of the column `compare`.
+        """
+        for network in self._planned_networks():
+            rows = network.rows(frame)
+            if len(rows) and (not compare or rows[compare].nunique() > 1):
+                yield network, rows
+            elif len(rows):
+                only = f"only runs of {compare.replace('_', ' ')} {rows[compare].iloc[0]}, with nothing to compare"
+                self.say(f"*{network}: {only}.*")
+            else:
+                self.say(f"*{network}: no finished runs.*")
+
+    def _planned_networks(self) -> list[NetworkView]:
+        """The planned networks in their order."""
+        names = dict.fromkeys(config.network for config in self.configs)
+        return [NetworkView(name, self.scale, first=place == 0) for place, name in enumerate(names)]
+
+    def finding(self, frame: pd.DataFrame, *claim: str, network: str = "f1") -> str:
+        """What a frame says of the first of some claims that it decides, or else tests, as the title of a figure."""
+        of = {"item": self.item.name, "scale": self.scale, "network": network}
+        verdicts = [claims.judge(each, frame, **of) for each in claim]
+        verdicts.sort(key=lambda verdict: verdict.verdict == INCONCLUSIVE)
+        return next((finding(verdict) for verdict in verdicts if verdict.tested), "")
 
     def show_plan(self) -> None:
         """Show criteria, scale, data and planned runs."""
@@ -126,7 +148,7 @@ class Notebook(Results, Exhibits):
             claims.judge(claim, history, item=self.item.name, scale=self.scale, network=network.id, beside=beside)
             for claim in self.item.claims
             if claim not in {other.claim for other in others}
-            for network, _ in self.networks(history)
+            for network in self._planned_networks()
         ]
         self.show_verdicts([*verdicts, *others])
 
@@ -169,6 +191,7 @@ class Notebook(Results, Exhibits):
             ablations_planned=len(self.ablation_configs),
             ablations_finished=len(self.ablation_runs),
             training_seconds=self._training_seconds(),
+            runs=tuple(run.config.id for run in [*self.runs, *self.ablation_runs]),
             measurements=tuple(measurement_id for measurement_id, found in self.measured.items() if found),
             exhibits=tuple(self.exhibits.values()),
             provenance=facts,

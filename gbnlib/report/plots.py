@@ -1,5 +1,6 @@
 """Plots: a tidy frame in, axes out. One colour, marker and line style per batch size and per method, everywhere."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -11,23 +12,29 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from gbnlib import analysis, paper
 from gbnlib.experiments import planning
+from gbnlib.report.figures import PANEL, TYPE, name_lines
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)))
-_BATCH_SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+#: The batch sizes at the two ends of the palette.
+_BATCHES = (32, 4096)
 
 
 def set_theme() -> None:
     """The look of every figure."""
-    look = {
+    texts = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize")
+    look = dict.fromkeys((*texts, "legend.fontsize", "legend.title_fontsize", "figure.titlesize"), TYPE) | {
         "figure.constrained_layout.use": True,
+        "figure.figsize": PANEL,
         "figure.dpi": 110,
         "savefig.dpi": 160,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
         "grid.alpha": 0.35,
+        "lines.linewidth": 1.6,
         "legend.frameon": False,
+        "svg.fonttype": "none",
         "svg.hashsalt": "gbnlib",
     }
     sns.set_theme(context="notebook", style="ticks", palette="colorblind", rc=look)
@@ -54,9 +61,14 @@ def say_unmeasured(ax: Axes) -> None:
 
 
 def batch_style(batch_size: int) -> dict:
-    """Colour, marker and line style of a batch size, from light to dark so that the order shows in grey."""
-    palette = sns.color_palette("viridis_r", len(_BATCH_SIZES) + 1)[1:]
-    return numbered_style(_BATCH_SIZES.index(batch_size) if batch_size in _BATCH_SIZES else 0, palette)
+    """Colour, marker and line style of a batch size, from light to dark so that the order shows in grey.
+
+    The colour stands for the logarithm of the size, on the full range of one palette from 32 to 4096.
+    """
+    low, high = map(math.log2, _BATCHES)
+    place, step = (math.log2(batch_size) - low) / (high - low), round(math.log2(batch_size))
+    look = {"marker": MARKERS[step % len(MARKERS)], "linestyle": _DASHES[step % len(_DASHES)]}
+    return look | {"color": plt.get_cmap("viridis_r")(min(max(place, 0.0), 1.0))}
 
 
 def method_style(method: str) -> dict:
@@ -87,15 +99,12 @@ def error_curves(history: pd.DataFrame, *, which: str = "validation_error", ax: 
     The axes. From three seeds on, a line is the mean and the band its 95 % t interval; below, each run is a line.
     """
     ax = ax or plt.subplots()[1]
-    for batch_size, runs in history.groupby("batch_size") if len(history) else ():
+    for batch_size, runs in history.groupby("batch_size"):
         style = batch_style(batch_size) | {"markevery": max(1, runs.epoch.nunique() // 12)}
-        mean_curve(runs, "epoch", which, style, f"{batch_size}", ax)
+        mean_curve(runs, "epoch", which, style, f"batch {batch_size:,}", ax)
     ax.set(xlabel="epochs", ylabel=f"{which.replace('_', ' ')} (%)")
-    if len(history):
-        error_axis(ax)
-        ax.legend(title="batch size", ncols=2)
-    else:
-        say_empty(ax)
+    error_axis(ax)
+    name_lines(ax)
     return ax
 
 
@@ -147,9 +156,7 @@ def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     ax.set(ylabel="final validation error (%)")
     if beside_the_papers:
         ax.plot([], [], "o", color="0.2", label="here")
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    if table.empty:
-        say_empty(ax)
+        ax.legend()
     return ax
 
 
@@ -205,8 +212,3 @@ def mean_bar(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
     found = analysis.mean(values.dropna(), paper.confidence())
     if found.n[0] >= paper.minimum_seeds():
         ax.errorbar(x, found.estimate, yerr=found.half_width, **{"capsize": 4, "markersize": 8, **style})
-
-
-def say_empty(ax: Axes) -> None:
-    """Say on the axes that there is nothing to show."""
-    ax.text(0.5, 0.5, "no finished runs at this scale", ha="center", va="center", transform=ax.transAxes)

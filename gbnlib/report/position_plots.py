@@ -4,9 +4,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from gbnlib.analysis import positions
-from gbnlib.report.plots import batch_style, error_axis, mean_bar, mean_curve, run_marks, say_empty
+from gbnlib.report.figures import name_lines
+from gbnlib.report.plots import batch_style, error_axis, mean_bar, mean_curve, run_marks
 
 _MARKERS = ("o", "s", "^", "D")
 
@@ -16,26 +18,22 @@ def errors(runs: pd.DataFrame, x: str, *, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots()[1]
     shown = positions.one_regime(runs)
     for (batch_size, method), part in shown.groupby(["batch_size", "method"]):
-        label = f"{batch_size}" if method == "SB" else f"{batch_size}, adapted"
+        label = f"batch {batch_size:,}" + ", adapted" * (method != "SB")
         style = batch_style(batch_size) | {"markevery": max(1, part[x].nunique() // 15)}
         mean_curve(part, x, "validation_error", style, label, ax)
         ax.axvline(part[x][part.position == part.high_rate].max(), color=style["color"], linestyle=":", linewidth=1)
     ax.set(xlabel=_AXIS[x], ylabel="validation error (%)")
-    ax.legend(title="batch size") if len(shown) else say_empty(ax)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_formatter("{x:,g}")
+    name_lines(ax)
     return ax
 
 
 def zoom(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Validation error against the position, from just before the first drop to some way after it."""
-    ax = errors(runs, "position", ax=ax)
     shown = positions.one_regime(runs)
-    if len(shown):
-        drop, end = shown.high_rate.iloc[0], shown.position.max()
-        reach = max(2.0, 0.06 * end)
-        ax.set_xlim(drop - reach / 2, min(drop + 1.05 * reach, 1.01 * end))
-        inside = shown[shown.position.between(*ax.get_xlim())].validation_error
-        ax.set_ylim(0.9 * inside.min(), 1.05 * inside.max())
-    return ax
+    drop, reach = shown.high_rate.iloc[0], max(2.0, 0.06 * shown.position.max())
+    return errors(shown[shown.position.between(drop - reach / 2, drop + 1.05 * reach)], "position", ax=ax)
 
 
 def stay(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -44,10 +42,10 @@ def stay(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     small = runs[runs.method == "SB"]
     for index, (length, part) in enumerate(small.groupby("high_rate")):
         style = _length_style(index) | {"markevery": max(1, part.position.nunique() // 12)}
-        mean_curve(part, "position", "validation_error", style, f"{length:.0f}", ax)
+        mean_curve(part, "position", "validation_error", style, f"{length:.0f} epochs", ax)
     ax.set(xlabel=_AXIS["position"], ylabel="validation error (%)")
     error_axis(ax)
-    ax.legend(title="epochs at the high rate") if len(small) else say_empty(ax)
+    name_lines(ax)
     return ax
 
 
@@ -63,8 +61,6 @@ def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(lengths, [f"{length:.0f}" for length in lengths])
     ax.set(xlabel="epochs at the high rate", ylabel="final validation error (%)")
     ax.margins(x=0.15)
-    if table.empty:
-        say_empty(ax)
     return ax
 
 

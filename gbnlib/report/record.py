@@ -25,8 +25,8 @@ class Exhibit(BaseModel, frozen=True, extra="forbid"):
 class Record(BaseModel, frozen=True, extra="forbid"):
     """What an item rests on and shows at one scale: `results/<scale>/items/<item>.json`.
 
-    `reference` counts the finished runs that came with the suite, `measurements` names those that are made, and
-    `exhibits` are in the order of the notebook.
+    `reference` counts the finished runs that came with the suite, `runs` names those that are finished,
+    ablations too, `measurements` those that are made, and `exhibits` are in the order of the notebook.
     """
 
     datasets: tuple[str, ...] = ()
@@ -38,6 +38,7 @@ class Record(BaseModel, frozen=True, extra="forbid"):
     ablations_planned: int = 0
     ablations_finished: int = 0
     training_seconds: float = 0.0
+    runs: tuple[str, ...] = ()
     measurements: tuple[str, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
     provenance: dict[str, str | int] = {}

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from gbnlib import analysis, paper
 from gbnlib.analysis import best_rate, stats
 from gbnlib.regimes import Recipe
-from gbnlib.report.plots import batch_axis, batch_style, error_axis, mean_bar, run_marks, say_empty
+from gbnlib.report.plots import batch_axis, batch_style, error_axis, mean_bar, run_marks
 
 
 def error_by_rate(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -24,9 +24,6 @@ def error_by_rate(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.errorbar(rates, means, yerr=ends, capsize=3, markersize=5, label=f"{batch_size}", **batch_style(batch_size))
     ax.set_xscale("log")
     ax.set(xlabel="learning rate (log scale)", ylabel="final held-out error (%)")
-    if table.empty:
-        say_empty(ax)
-        return ax
     error_axis(ax)
     ax.legend(title="batch size", ncols=2)
     return ax
@@ -36,9 +33,6 @@ def best_rate_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     """The best rate against the batch, every seed and means, beside the √ rule and the linear one."""
     ax = ax or plt.subplots()[1]
     table = best_rate.best_rates(history)
-    if table.empty:
-        say_empty(ax)
-        return ax
     sizes = sorted(table.batch_size.unique())
     at = np.array([sizes[0], sizes[-1]])
     start = stats.mean(table[table.batch_size == sizes[0]].rate).estimate
@@ -55,18 +49,13 @@ def best_rate_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def updates_by_batch(
-    history: pd.DataFrame, target: float, scales: pd.DataFrame | None = None, *, ax: Axes | None = None
-) -> Axes:
+def updates_by_batch(table: pd.DataFrame, target: float, scales: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Updates to the target at the best rate against the batch, both log, beside perfect scaling.
 
-    `scales` is the measurement of the noise scale, whose medians, one a seed, become vertical lines.
+    `table` is that of `best_rate.updates_to_target`; `scales` the measurement of the noise scale, which may be empty:
+    its medians, one a seed, become vertical lines.
     """
     ax = ax or plt.subplots()[1]
-    table = best_rate.updates_to_target(history, target)
-    if table.empty:
-        say_empty(ax)
-        return ax
     sizes = sorted(table.batch_size.unique())
     at = np.array([sizes[0], sizes[-1]])
     first = stats.mean(table[table.batch_size == sizes[0]].updates).estimate
@@ -75,12 +64,12 @@ def updates_by_batch(
         style = batch_style(batch_size) | {"linestyle": ""}
         ax.plot(runs.batch_size, runs.updates, **run_marks(len(runs)), **style)
         mean_bar(batch_size, runs.updates, style, ax)
-    for position, scale in enumerate(() if scales is None or scales.empty else scales.groupby("seed").scale.median()):
+    for position, scale in enumerate(scales.groupby("seed").scale.median() if len(scales) else ()):
         ax.axvline(scale, color="0.6", linewidth=1, label=None if position else "gradient noise scale, one a seed")
     batch_axis(ax, sizes)
     ax.set_yscale("log")
     ax.set(ylabel=f"updates to {target:g} % held-out error (log scale)")
-    ax.legend(fontsize="small")
+    ax.legend()
     return ax
 
 
@@ -91,15 +80,12 @@ def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None)
     """
     ax = ax or plt.subplots()[1]
     table = analysis.compare_arms(history)
-    if table.empty:
-        say_empty(ax)
-        return ax
     table = table.set_index("arm").reindex([name for name in names if name in set(table.arm)])
     for height, (arm, row) in enumerate(table.iterrows()):
         color = "C0" if row.cost <= 1 else "C1"
         ends = np.nan_to_num([[row.accuracy - row.low], [row.high - row.accuracy]])
         ax.errorbar(row.accuracy, height, xerr=ends, fmt="o", color=color, capsize=3)
-        ax.annotate(f" {row.cost:.3g} ×", (row.high if row.n > 1 else row.accuracy, height), va="center", fontsize=9)
+        ax.annotate(f" {row.cost:.3g} ×", (row.high if row.n > 1 else row.accuracy, height), va="center")
         if arm in ("SB", "LB"):
             ax.axvline(row.accuracy, color="0.6", linewidth=1, linestyle="-" if arm == "SB" else "--")
     ax.set_yticks(range(len(table)), table.index)
@@ -111,9 +97,6 @@ def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None)
 def ghost_sizes(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Final accuracy against the ghost size, a curve a batch size; plain batch normalization is the last place."""
     ax = ax or plt.subplots()[1]
-    if history.empty:
-        say_empty(ax)
-        return ax
     sizes = [*sorted(size for size in history.ghost_size.unique() if size), 0]
     for batch_size, runs in history.groupby("batch_size"):
         found = [

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gbnlib import claims, experiments, measurements, paper
+from gbnlib import analysis, claims, experiments, measurements, paper
+from gbnlib.claims.decision import NOT, PARTLY, REPRODUCED
 
 
 def tally(made: Sequence[experiments.Run | measurements.Measurement], planned: int) -> str:
@@ -23,8 +24,8 @@ def cell(value: object, digits: int) -> str:
 
 def averaged(runs: pd.DataFrame) -> str:
     """What a figure of some runs or measurements draws of their seeds, as a sentence of its caption."""
-    if runs.empty:
-        return "Nothing is finished at this scale."
+    if "seed" not in runs:
+        return ""
     keys = [key for key in ("network", "method", "batch_size") if key in runs]
     counts = runs.groupby(keys).seed.nunique() if keys else pd.Series([runs.seed.nunique()])
     low, high = int(counts.min()), int(counts.max())
@@ -33,6 +34,39 @@ def averaged(runs: pd.DataFrame) -> str:
     seeds = f"{low}" if low == high else f"{low} to {high}"
     few = "" if low >= paper.minimum_seeds() else f"; every run where there are under {paper.minimum_seeds()}"
     return f"Means over {seeds} seeds with {100 * paper.confidence():.0f} % t intervals{few}."
+
+
+def number(effect: claims.Effect, *, sign: bool = True) -> str:
+    """An effect with its unit and its interval, as text."""
+    form = f"{'+' if sign else ''}.2f" if abs(effect.estimate) >= 0.005 else ".2g"
+    ends = "" if effect.low is None else f" [{effect.low:{form}}, {effect.high:{form}}]"
+    return f"{effect.estimate:{form}} {effect.unit}".rstrip().replace("-", "−") + ends.replace("-", "−")
+
+
+def finding(verdict: claims.Verdict) -> str:
+    """A tested verdict as the title of a figure: what was found of the claim, and the number that decides."""
+    fact = paper.all_claims()[verdict.claim]
+    said = {REPRODUCED: fact.title, PARTLY: f"{fact.title}, in part", NOT: fact.otherwise}
+    words = said.get(verdict.verdict, f"Undecided: {fact.title[0].lower()}{fact.title[1:]}?")
+    return f"{words} ({verdict.effect.what}: {number(verdict.effect)})" if verdict.effect else words
+
+
+def rises(history: pd.DataFrame) -> str:
+    """From how many batch sizes to the next the mean final error rises, as a title."""
+    means = analysis.outcomes(history).groupby("batch_size").final_error.mean()
+    up = int((means.diff() > 0).sum())
+    sizes = f"from batch {means.index[0]:,} to {means.index[-1]:,}"
+    return f"Mean final error rises in {up} of {len(means) - 1} step{'s' * (len(means) > 2)} {sizes}"
+
+
+def decided(effects: pd.DataFrame, over: str) -> str:
+    """With how many changes a method is above what it is compared with, and below, as a title."""
+    told = [
+        f"{method} is above with {(rows.decided & (rows.estimate > 0)).sum()} of {len(rows)} changes, "
+        f"below with {(rows.decided & (rows.estimate < 0)).sum()}"
+        for method, rows in effects[effects.over == over].groupby("method", sort=False)
+    ]
+    return f"Against {over}, {'; '.join(told)}"
 
 
 def verdict_card(verdict: claims.Verdict) -> str:

@@ -130,7 +130,7 @@ def test_every_run_of_a_scale_has_a_time(scale: str) -> None:
 
 def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> None:
     config = experiments.custom_config("f1", 8, dataset="digits", batch_size=64)
-    assert (config.epochs, config.clip_norm, config.method) == (8, 5.0, "SB")
+    assert (config.epochs, config.clip_norm, config.method) == (8, 5.0, "batch 64")
     assert [phase.epoch for phase in config.regime] == [0, 2, 3, 5]
 
 

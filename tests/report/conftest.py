@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from gbnlib import files
 from gbnlib.report.build import build_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,10 +37,13 @@ RECORD = {
     "training_seconds": 123.4,
     "provenance": PROVENANCE,
 }
+#: A run that the repository comes with, and one that is nowhere.
+SHIPPED = min(path.name for path in (files.reference_root() / "runs").glob("f1-mnist-b128-s0-*"))
+MISSING = "f1-digits-b32-s0-0123456789ab"
 #: What differs between the records.
 RECORDS = {
     "start_here": {"planned": 0, "finished": 0, "seeds": 0, "training_seconds": 0},
-    "figure1": {"exhibits": [GAP]},
+    "figure1": {"exhibits": [GAP], "runs": [SHIPPED, MISSING]},
     "table1": {
         "finished": 11,
         "diverged": 1,
@@ -83,7 +87,7 @@ def write_verdicts(folder: Path) -> None:
         value = {"claim": claim, "statement": statement, "network": network, "dataset": dataset, "scale": "quick"}
         value |= {"network_label": network.upper(), "dataset_label": "MNIST digits (5,000 embedded)" if item else ""}
         value |= {"item": item, "verdict": verdict, "criterion": "b > 0, lower bound above 0", "evidence": evidence}
-        value |= {"n": 3, "published": "16–76 % of the gap", "tag": "P", "runs": ["f1-digits-b32-s0-0123456789ab"]}
+        value |= {"n": 3, "published": "16–76 % of the gap", "tag": "P", "runs": [MISSING]}
         write_json(folder / f"verdicts/{claim}-{network}-{dataset}.json", value)
         if claim == "C1":  # also planned for another network, which has no runs yet
             other = {"network": "c1", "network_label": "C1", "verdict": "not tested at this scale", "runs": []}
@@ -99,15 +103,19 @@ def write_exhibits(folder: Path) -> None:
 
 
 def draw(path: Path) -> None:
-    from matplotlib.figure import Figure
+    from matplotlib import pyplot as plt
+
+    from gbnlib.report import figures, plots
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(6, 4))
-    axes = figure.subplots()
-    for slope in (1, 2, 3):
-        axes.plot([1, 2, 3], [slope, slope * 2, slope * 2.5])
-    figure.savefig(path.with_suffix(".png"))
-    figure.savefig(path.with_suffix(".svg"))
+    plots.set_theme()
+    figure, axes = plt.subplots(1, 2)
+    for ax in axes:
+        for slope in (1, 2, 3):
+            ax.plot([1, 2, 3], [slope, slope * 2, slope * 2.5], label=f"batch {slope}")
+        figures.name_lines(ax)
+    figures.write(figure, path.parent, path.name, "Three lines rise")
+    plt.close(figure)
 
 
 def notebook(cells: list, **metadata: object) -> nbformat.NotebookNode:
@@ -129,7 +137,7 @@ def write_notebooks(folder: Path) -> None:
     caption = {"text/markdown": f"*{GAP['caption'].replace('*', '')}*", "text/plain": "<Markdown>"}
     full.cells[-1].outputs = [
         nbformat.v4.new_output("display_data", data, metadata=metadata),
-        nbformat.v4.new_output("display_data", caption),
+        nbformat.v4.new_output("display_data", caption, metadata={"caption": "figures/figure1_gap"}),
     ]
     failed = notebook([("md", "# Figure 4: the loss landscape", ()), ("code", "1 / 0", ("compute",))])
     error = {"ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": ["ZeroDivisionError: ..."]}

@@ -1,13 +1,23 @@
 """The report in a browser, opened from disk with the network cut: it works, loads nothing, fits and can be read."""
 
+import re
 import time
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from gbnlib import files
+from tests.report.conftest import SHIPPED
+
+#: `npm install --no-save axe-core` in the repository puts it there.
+AXE = files.REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = [
     "index.html",
     "guide.html",
+    "benchmarks.html",
+    f"runs/{SHIPPED}.html",
+    "items/00_start_here.html",
     "items/index.html",
     "items/01_figure1_generalization_gap.html",
     "items/04_table1_validation_accuracy.html",
@@ -168,3 +178,44 @@ def test_the_answer_is_within_the_first_screen_and_its_text_can_be_read(browser,
     sizes = """return [...document.querySelectorAll("figure.chart text")].map((text) =>
       parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)"""
     assert min(until(lambda: browser.execute_script(sizes))) >= 9
+
+
+@pytest.mark.parametrize("width", [420, 1400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_text_of_a_figure_can_be_read(browser, show, width: int, theme: str) -> None:
+    """The SVG itself says how large its text is; the page, how far it is scaled. A dark page turns it over."""
+    show("items/01_figure1_generalization_gap.html", width)
+    browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+    drawn = """return [...document.querySelectorAll("figure.drawn img")].map((image) =>
+      [image.currentSrc, image.clientWidth, image.naturalWidth, getComputedStyle(image).filter])"""
+    ((address, shown, natural, turned),) = until(lambda: [each for each in browser.execute_script(drawn) if each[2]])
+    assert ("-narrow" in address) == (width == 420) and ("invert(1)" in turned) == (theme == "dark")
+    text = Path(unquote(urlsplit(address).path)).read_text(encoding="utf-8")
+    points = float(re.search(r'viewBox="0 0 (\S+) ', text)[1])
+    assert min(float(size) for size in re.findall(r"([\d.]+)px", text)) * shown / points >= 9
+    assert shown <= natural * 1.5
+
+
+def test_the_text_of_a_page_has_900_pixels_of_1400(browser, show) -> None:
+    show("items/01_figure1_generalization_gap.html", 1400)
+    assert browser.execute_script("return document.querySelector('article p').clientWidth") >= 880
+
+
+@pytest.mark.parametrize("width", [420, 1400])
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_nothing(browser, show, page: str, width: int) -> None:
+    if not AXE.is_file():
+        pytest.skip("needs axe-core: npm install --no-save axe-core")
+    show(page, width)
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    for theme in ("light", "dark"):
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+        found = browser.execute_async_script("axe.run().then((found) => arguments[0](found.violations))")
+        assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found] == [], theme
+
+
+def test_search_has_no_twins(browser, show):
+    show("search.html?q=covariance")
+    results = until(lambda: browser.find_elements("css selector", "ul.search li a"))
+    addresses = [result.get_attribute("href").partition("?")[0] for result in results]
+    assert addresses and len(addresses) == len(set(addresses))

@@ -9,19 +9,22 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from gbnlib import paper
+from gbnlib import files, paper
 from gbnlib.claims import VERDICTS
 from gbnlib.errors import UsageError
 from gbnlib.report import answer, build, evidence
 from gbnlib.report.items import get_item
 from gbnlib.report.record import Record
+from gbnlib.report.site import abbreviations
 from gbnlib.report.site import pages as site_pages
 from gbnlib.report.site.api import OutsideDocstrings
 from gbnlib.report.site.contents import Entry, read_contents
 from gbnlib.report.site.notebooks import as_page
+from tests.report.conftest import MISSING, SHIPPED
 
 CSS_URL = re.compile(r"@import\s+(?:url\()?['\"]?([^'\")\s;]+)|url\(\s*['\"]?([^'\")]+)")
 HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
@@ -77,7 +80,7 @@ def test_front_page_is_short_and_its_pictures_are_there(pages, site):
 
 
 def test_the_guide_says_what_the_methods_are_called(pages):
-    assert "SB and LB: small and large batch." in words(pages["guide.html"])
+    assert "SB and LB: small and large batch." in pages["guide.html"].find("article").get_text().replace("\n", " ")
 
 
 def test_a_page_shows_plain_text_as_it_is(pages):
@@ -105,8 +108,11 @@ def test_item_page_has_verdict_figure_and_downloads(pages, site):
     names = {Path(link["href"]).name for link in page.select("a.download")}
     gap = {f"figure1_gap.{suffix}" for suffix in ("png", "svg", "csv")}
     assert names == gap | {"01_figure1_generalization_gap.ipynb"}
-    below = page.select_one(".cell_output img").find_next(class_="downloads")
-    assert {Path(link["href"]).name for link in below.select("a.download")} == gap
+    below = page.select_one("figure.drawn").find_next(class_="downloads")
+    links = {Path(link["href"]).name: link["href"] for link in below.select("a[download]")}
+    assert set(links) == gap and all((site / "items" / link).is_file() for link in links.values())
+    code = page.find("a", string="The code that made it")["href"]
+    assert "save_figure" in page.select_one(code).find_next(class_="cell_input").get_text()
     assert "numpy: 2.3.1" in words(pages["items/04_table1_validation_accuracy.html"])  # it has no notebook that says so
 
 
@@ -115,7 +121,58 @@ def test_an_item_has_one_page_and_shows_a_figure_once(pages):
     page = pages["items/01_figure1_generalization_gap.html"]
     assert len(page.select("article img")) == 1
     text = words(page)
-    assert text.index("reproduced C1") < text.index("Error: the gap") < text.index("What the paper claims")
+    assert text.count("Error: the gap") == 1
+    assert text.index("Error: the gap") < text.index("reproduced C1") < text.index("What the paper claims")
+
+
+def test_a_figure_is_an_svg_with_a_form_for_a_phone_and_for_a_dark_page(pages, site):
+    (picture,) = pages["items/01_figure1_generalization_gap.html"].select("figure.drawn picture")
+    wide, narrow = picture.img["src"], picture.source["srcset"]
+    assert Path(wide).name == "figure1_gap.svg" and Path(narrow).name == "figure1_gap-narrow.svg"
+    for address in (wide, narrow):
+        assert "Three lines" in (site / "items" / address).read_text(encoding="utf-8")
+    assert 'html[data-theme="dark"] .bd-content :is(figure.drawn img' in (site / "_static/report.css").read_text()
+
+
+def test_a_run_has_a_page_with_config_curve_and_files_which_its_id_links_to(pages, site):
+    listed = pages["items/01_figure1_generalization_gap.html"].select("details.runs li")
+    assert [item.get_text() for item in listed] == sorted([SHIPPED, MISSING])
+    assert [item.a and item.a["href"] for item in listed if item.a] == [f"../runs/{SHIPPED}.html"]
+    page = pages[f"runs/{SHIPPED}.html"]
+    config = json.loads((files.reference_root() / "runs" / SHIPPED / "config.json").read_text())["config"]
+    rows = {row.th.get_text(): row.td.get_text() for row in page.select("article tr")}
+    for name in ("network", "batch_size", "seed", "epochs"):
+        assert rows[name] == str(config[name])
+    (curve,) = json.loads(page.select_one("figure.chart script").get_text())
+    assert curve["shown"] and curve["n"] == 1 and curve["epochs"][-1] == config["epochs"]
+    for link in page.select("article a[download]"):
+        kind = Path(link["href"]).name.removeprefix(f"{SHIPPED}-")
+        shipped = files.reference_root() / "runs" / SHIPPED / kind
+        assert (site / "runs" / link["href"]).read_bytes() == shipped.read_bytes()
+    assert len(page.select("article a[download]")) == 2
+
+
+def test_the_data_of_the_answers_picture_can_be_downloaded(site):
+    table = pd.read_csv(site / "_static" / "answer.csv")
+    pd.testing.assert_frame_equal(table, answer.table(), check_dtype=False)
+
+
+def test_a_page_says_what_it_is_to_search_engines_and_where_it_is_shared(pages, site):
+    title, sentence = answer.title(evidence.verdicts()), answer.sentence(evidence.verdicts(), answer.table())
+    for name in ("index.html", "items/01_figure1_generalization_gap.html"):
+        told = {(tag.get("name") or tag.get("property")): tag["content"] for tag in pages[name].select("meta[content]")}
+        assert told["description"] == told["og:description"] == sentence and told["og:title"] == title
+        assert (site / name).parent.joinpath(told["og:image"]).read_bytes().startswith(b"\x89PNG")
+        assert (site / name).parent.joinpath(pages[name].select_one("link[rel=icon]")["href"]).is_file()
+
+
+def test_a_methods_name_is_explained_where_a_page_uses_it_first(pages):
+    for name, page in pages.items():
+        found = [abbreviation.get_text() for abbreviation in page.select("article abbr")]
+        explained = [each for each in found if each in abbreviations.MEANINGS]  # signatures have some of Sphinx
+        assert len(explained) == len(set(explained)), name
+    titles = {each.get_text(): each["title"] for each in pages["guide.html"].select("article abbr")}
+    assert titles == abbreviations.MEANINGS
 
 
 def test_what_is_not_tested_is_listed_below_the_cards(pages):
@@ -153,7 +210,7 @@ def test_notebook_page_is_folded_and_clean(pages):
     assert "and ImageNet." in text  # which is not in this report, so it is no link
     assert page.find("a", string="ImageNet") is None
     assert "save_figure" in text and "# Parameters" not in text and "how much to run" not in text
-    assert page.select_one(".cell_output img")["alt"] == 'Four rising curves: "small" lowest'
+    assert page.select_one("figure.drawn img")["alt"] == 'Four rising curves: "small" lowest'
     assert "An Exception was encountered" not in words(pages["items/08_figure4_loss_landscape.html"])
 
 
@@ -312,23 +369,29 @@ def test_only_the_markup_of_docstrings_is_let_pass(location, counts):
 
 
 def page_of(*cells: dict) -> list:
-    """The cells of the page of a notebook, with what comes before and after it."""
+    """The cells of the page of a notebook between its title and its end."""
     notebook = nbformat.from_dict({"cells": [{"metadata": {}, **cell} for cell in cells], "metadata": {}})
-    return as_page(notebook, "# X", "the end", ", ".join).cells
+
+    def words(exhibit: str, code: str) -> str:
+        return f"{{piece}} figure-{exhibit}, by {code}" if exhibit.startswith("figures/") else f"below {exhibit}"
+
+    title, *others, end = as_page(notebook, "# X", "card", "the end", words).cells
+    assert (title.source, end.source) == ("# X", "the end")
+    return others
 
 
-def test_each_picture_of_a_cell_has_its_own_words_and_downloads():
+def test_a_saved_figure_takes_the_place_of_its_output_and_caption_and_others_stay():
     table = {"output_type": "display_data", "data": {"text/plain": "a table"}, "metadata": {"exhibit": "tables/x"}}
-    pictures = [
-        {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
-        for alt in ("of F1", "of ResNet44")
-    ]
-    outputs = [table, pictures[0], table, pictures[1]]
-    _, first, below, second, _ = page_of({"cell_type": "code", "source": "x", "outputs": outputs})
-    assert first["outputs"] == outputs[:3] and second["outputs"] == outputs[3:] and below.source == "tables/x, tables/x"
-    assert [each["metadata"]["mystnb"]["image"]["alt"] for each in (first, second)] == ["of F1", "of ResNet44"]
-    assert first["metadata"]["tags"] == ["hide-input"] and second["metadata"]["tags"] == ["remove-input"]
-    assert second["source"]  # MyST-NB leaves out a cell without any
+    saved = {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {"exhibit": "figures/y"}}
+    caption = {"output_type": "display_data", "data": {"text/plain": "a"}, "metadata": {"caption": "figures/y"}}
+    other = {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {}}
+    cell = {"cell_type": "code", "source": "x", "outputs": [table, saved, caption, other]}
+    card, anchor, first, below, figure, last = page_of(cell)
+    assert (card.source, anchor.source) == ("card", "(code-0)=")
+    assert first["outputs"] == [table] and below.source == "below tables/x"
+    assert figure.source == "{piece} figure-figures/y, by code-0" and last["outputs"] == [other]
+    assert [each["metadata"]["tags"] for each in (first, last)] == [["hide-input"], ["remove-input"]]
+    assert last["source"]  # MyST-NB leaves out a cell without any
 
 
 @pytest.mark.parametrize("ran", [True, False])
@@ -339,11 +402,11 @@ def test_the_first_figure_comes_before_the_text_if_there_is_one(ran):
     texts = [{"cell_type": "markdown", "source": title} for title in titles]
     sources = [cell.source.strip() for cell in page_of(*texts[:3], code, texts[3])]
     before, figure = ["## About this notebook\n\nIntroduction", "## Method"], ["## Figure", "draw()"]
-    order = figure + before if ran else before + figure
-    assert sources == ["# X", *order, "## Limits", "the end"]
+    order = [*figure, "card", *before] if ran else ["card", *before, *figure]
+    assert sources == [*order, "## Limits"]
 
 
 def test_a_cleared_line_is_not_shown_and_a_notebook_needs_no_heading():
     cleared = {"output_type": "display_data", "data": {"text/markdown": "", "text/plain": "<Markdown>"}, "metadata": {}}
-    head, code, _ = page_of({"cell_type": "code", "source": "x", "outputs": [cleared]})
-    assert head["source"] == "# X" and code["outputs"] == []
+    _, code = page_of({"cell_type": "code", "source": "x", "outputs": [cleared]})
+    assert code["outputs"] == []

@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import pytest
+from markupsafe import Markup
 
 from gbnlib import analysis
 from gbnlib.report.site.chart import chart, curves
@@ -44,8 +45,13 @@ def test_the_small_batch_the_largest_and_the_adapted_run_are_shown_at_first() ->
 
 
 def test_the_block_holds_the_data_and_a_picture_and_no_runs_make_none() -> None:
-    block = chart(history("SB", 32, {0: [3.0]}), "a.svg", 'the "picture" </script>')
+    block = chart(history("SB", 32, {0: [3.0]}), Markup("<p>no script</p>"))
     (data,) = re.findall(r'<script type="application/json">(.*?)</script>', block)
     assert json.loads(data)[0]["error"] == [3.0]
-    assert '<noscript><img src="a.svg" alt="the &#34;picture&#34; &lt;/script&gt;"></noscript>' in block
-    assert chart(pd.DataFrame(), "a.svg", "") == ""
+    assert "<noscript><p>no script</p></noscript>" in block
+    assert chart(pd.DataFrame(), Markup("")) == ""
+
+
+def test_a_curve_that_is_alone_is_shown_whatever_its_method() -> None:
+    (curve,) = curves(history("LB+LR", 512, {0: [4.5, 3.0], 1: [4.0, 3.5]}))
+    assert curve["shown"] is True

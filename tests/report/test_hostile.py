@@ -119,7 +119,7 @@ def spoil(folder: Path) -> None:
     """Put what is live into every field of every file, and what is odd into one caption each."""
     every = "\n\n".join(LIVE)
     for path in (folder / "items").glob("*.json"):
-        change(path, datasets=LIVE, measurements=LIVE, provenance={SCRIPT: every, "": "a"})
+        change(path, datasets=LIVE, runs=LIVE, measurements=LIVE, provenance={SCRIPT: every, "": "a"})
     for path in (folder / "verdicts").glob("*.json"):
         names = ("statement", "scale", "network_label", "dataset_label", "criterion", "evidence", "published", "tag")
         change(path, **dict.fromkeys(names, every), runs=[every])

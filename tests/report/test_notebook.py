@@ -102,8 +102,14 @@ def test_a_scale_without_runs_says_so_and_counts_none(capsys) -> None:
 
 def test_a_caption_says_what_its_figure_averages() -> None:
     page = notebook()
-    page.save_figure(plt.figure(), "x", "A figure.", "Words.", runs=pd.DataFrame({"seed": [0, 1, 2]}))
+    runs = pd.DataFrame({"seed": [0, 1, 2]})
+    page.save_figure(plt.figure(), "x", "A figure.", "Words.", title="It rises", runs=runs)
     assert page.exhibits["figures/x"].caption == "A figure. Means over 3 seeds with 95 % t intervals."
+    assert page.exhibits["figures/x"].alt == "It rises. Words."
+    folder = files.results_root() / "smoke" / "figures"
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "x.csv"), runs)
+    assert {path.name for path in folder.iterdir()} >= {"x.png", "x.svg", "x-narrow.svg"}
+    assert all("It rises" in (folder / f"{name}.svg").read_text() for name in ("x", "x-narrow"))
 
 
 def test_the_record_is_read_as_it_was_written(capsys) -> None:

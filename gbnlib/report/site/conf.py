@@ -6,10 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from gbnlib.report.site import api, safe
+from gbnlib.report.site import abbreviations, api, runs, safe
 
 HERE = Path(__file__).parent
-SCALE = json.loads((HERE / "report.json").read_text(encoding="utf-8"))["scale"]
+REPORT = json.loads((HERE / "report.json").read_text(encoding="utf-8"))
+SCALE = REPORT["scale"]
 
 # Reading notebooks imports jsonschema, which spends seconds on a grammar for international URLs, unless it is absent.
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -25,7 +26,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
 ]
-exclude_patterns = ["files", "layout", "pieces", "static"]
+exclude_patterns = ["files", "layout", "pieces", "runs", "static"]
 templates_path = ["layout"]
 
 # Pages and notebooks
@@ -57,14 +58,15 @@ python_maximum_signature_line_length = 90
 # Look
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["static"]
+html_favicon = "static/favicon.svg"
 html_css_files = ["report.css"]
 html_js_files = ["print.js", ("chart.js", {"defer": "defer"})]
 html_copy_source = False
 html_use_index = False
 html_domain_indices = False
 html_show_search_summary = False  # it fetches pages, which browsers refuse for a report opened from disk
-html_sidebars = {"index": [], "guide": [], "benchmarks": []}
-html_context = {"default_mode": "auto"}
+html_sidebars = {"index": [], "guide": [], "benchmarks": [], "runs/*": []}
+html_context = {"default_mode": "auto", "report": REPORT}
 html_theme_options = {
     "logo": {"text": f"Train longer, generalize better · {SCALE}"},
     "navbar_align": "left",
@@ -92,7 +94,9 @@ def setup(app):
     """Write the API pages before the sources are read; clean them; copy MathJax after the pages are written."""
     api.ignore_foreign_markup()
     safe.install(app)
+    app.connect("doctree-read", abbreviations.explain)
     app.connect("builder-inited", lambda app: api.write_pages(Path(app.srcdir) / "api", API))
+    app.connect("html-collect-pages", lambda app: runs.collected(Path(app.srcdir)))
     app.connect("build-finished", copy_mathjax)
 
 

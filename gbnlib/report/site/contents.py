@@ -12,7 +12,8 @@ from gbnlib.errors import UsageError, unknown
 from gbnlib.report.items import Item, items
 from gbnlib.report.record import Exhibit, Record
 
-SUFFIXES = ("png", "svg", "csv", "md")
+#: What the files of a figure or table end in.
+ENDINGS = ("png", "svg", "csv", "md", "-narrow.svg")
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ class Contents:
         return next((entry.anchor for entry in self.entries if claim in entry.item.claims), "")
 
     def files(self, exhibit: Exhibit) -> dict[str, Path]:
-        """Return those files of a figure or table that exist, by suffix."""
-        paths = {suffix: self.folder / f"{exhibit.id}.{suffix}" for suffix in SUFFIXES}
-        return {suffix: path for suffix, path in paths.items() if path.is_file()}
+        """Return those files of a figure or table that exist, by what they end in."""
+        paths = {end: self.folder / f"{exhibit.id}{'' if end[0] == '-' else '.'}{end}" for end in ENDINGS}
+        return {end: path for end, path in paths.items() if path.is_file()}
 
     def cells(self, exhibit: Exhibit) -> str:
         """Return a table as Markdown; '' where there is none."""
@@ -90,7 +91,7 @@ class Contents:
     def picture(self, exhibit: Exhibit) -> Path | None:
         """Return the file that a page shows of a figure."""
         found = self.files(exhibit)
-        return found.get("png") or found.get("svg") if exhibit.folder == "figures" else None
+        return found.get("svg") or found.get("png") if exhibit.folder == "figures" else None
 
     def first_picture(self, entry: Entry) -> Exhibit | None:
         """Return the figure that stands for an item."""

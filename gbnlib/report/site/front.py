@@ -10,6 +10,7 @@ from gbnlib import claims, files, paper
 from gbnlib.report import answer, answer_figure, evidence
 from gbnlib.report.site.chart import chart
 from gbnlib.report.site.effects import effect_svg
+from gbnlib.report.site.pictures import write_piece
 
 _GROUPS = {
     "finding": "Findings",
@@ -56,14 +57,18 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
         for narrow in (False, True):
             path = source / "static" / f"answer-{theme}{'-narrow' * narrow}.svg"
             files.write_text(path, answer_figure.svg(table, title, theme, narrow=narrow))
+    answer_figure.draw(table, title).savefig(source / "static" / "answer.png", dpi=125, facecolor="white")
     rows = grid([*shipped, *evidence.beyond()], own)
     runs = evidence.row_and_sweep()
-    pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, "_static/answer-light.svg", title)}
+    static = Markup('<img src="_static/answer-light.svg" alt="{}">').format(title)
+    pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, static)}
+    files.write_text(source / "static" / "answer.csv", table.to_csv(index=False))
     pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
     for name, html in pieces.items():
-        files.write_text(files.make_folder(source / "pieces") / f"{name}.html", html)
+        write_piece(name, html, source)
     found = [Markup(line) for line in answer.findings(shipped)]
     return {
+        "title": title,
         "sentence": sentence,
         "findings": found,
         "grid": rows,
@@ -79,4 +84,5 @@ def _pictures(alt: str) -> Markup:
         '<img class="only-{0}" src="_static/answer-{0}.svg" alt="{1}"></picture>'
     )
     pictures = Markup("").join(Markup(form).format(theme, alt) for theme in answer_figure.THEMES)
-    return Markup('<figure class="answer">{}</figure>').format(pictures)
+    offered = '<p class="downloads"><a download href="_static/answer.csv">The data of this picture (CSV)</a></p>'
+    return Markup('<figure class="answer">{}</figure>').format(pictures) + Markup(offered)

@@ -1,9 +1,9 @@
-"""Turn an executed notebook into a page: a card on top, the figure first, code folded, traces of the tools gone."""
+"""Turn an executed notebook into a page: figure first, then the card, code folded, traces of the tools gone."""
 
 import re
 from binascii import a2b_base64
-from collections.abc import Callable, Collection
-from itertools import pairwise
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 
 import nbformat
@@ -18,6 +18,8 @@ FIGURE_TAGS = {"figure", "table"}
 ERROR_NOTICE = "papermill-error-cell-tag"
 SHOWN = ("image/png", "text/html", "text/markdown", "text/plain")
 ABOUT = "## About this notebook"
+#: With this the page shows a saved figure.
+PICTURE = "{piece} figure-"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LOCAL_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)\s]*)\)")
 # What MyST takes for a call of a directive or a role; a notebook has no use for them, and some of them read files.
@@ -50,12 +52,18 @@ def exhibits(outputs: list[NotebookNode]) -> list[str]:
 
 
 def as_page(
-    notebook: NotebookNode, card: str, rest: str, downloads: Callable[[list[str]], str], pages: Collection[str] = ()
+    notebook: NotebookNode,
+    title: str,
+    card: str,
+    rest: str,
+    words: Callable[[str, str], str],
+    pages: Collection[str] = (),
 ) -> NotebookNode:
-    """Return the notebook as the report shows it: ``card`` in place of its heading, its first figure before the text.
+    """Return the notebook as the report shows it: ``title``, the first figure or table, ``card``, and all other text.
 
-    ``downloads`` writes what is offered below each figure or table; ``rest`` comes at the end. Of the links to other
-    files those to the notebooks in ``pages`` stay; the report holds nothing else.
+    ``words`` writes what the page says of a figure or table, given its id and the anchor of its code: of a saved figure
+    this is the picture too, which takes the output's place. ``rest`` comes at the end. Of the links to other files
+    those to the notebooks in ``pages`` stay; the report holds nothing else.
     """
 
     def written(source: str) -> NotebookNode:
@@ -65,21 +73,25 @@ def as_page(
         return new_markdown_cell(_inert(kept))
 
     cells = [cell for cell in notebook.cells if cell.source.strip() and ERROR_NOTICE not in _tags(cell)]
-    if cells and cells[0].source.startswith("# "):  # the card has the title
+    if cells and cells[0].source.startswith("# "):  # the page has the title
         cells[0].source = "\n".join([ABOUT, *cells[0].source.splitlines()[1:]])
-    shown = [new_markdown_cell(card)]
-    for cell in _figure_first(cells):
-        shown += _code(cell, downloads) if cell.cell_type == "code" else [written(cell.source)]
-    return new_notebook(cells=[*shown, new_markdown_cell(rest)], metadata=PYTHON)
+    made = [
+        _code(cell, f"code-{place}", words) if cell.cell_type == "code" else [written(cell.source)]
+        for place, cell in enumerate(cells)
+    ]
+    start, end = _first_figure(cells)
+    own = {name: [new_markdown_cell(text)] for name, text in (("title", title), ("card", card), ("rest", rest))}
+    parts = [own["title"], *made[start:end], own["card"], *made[:start], *made[end:], own["rest"]]
+    return new_notebook(cells=list(chain.from_iterable(parts)), metadata=PYTHON)
 
 
-def _figure_first(cells: list[NotebookNode]) -> list[NotebookNode]:
-    """Put the section with the first figure or table before all others."""
+def _first_figure(cells: list[NotebookNode]) -> tuple[int, int]:
+    """Where the section with the first figure or table begins and ends; nowhere without any."""
     starts = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
     for start, end in pairwise([*starts, len(cells)]):
         if any(_tags(cell) & FIGURE_TAGS and cell.get("outputs") for cell in cells[start:end]):
-            return cells[start:end] + cells[:start] + cells[end:]
-    return cells
+            return start, end
+    return 0, 0
 
 
 def _tags(cell: NotebookNode) -> set[str]:
@@ -91,33 +103,37 @@ def _inert(source: str) -> str:
     return ROLE.sub(r"\\", DIRECTIVE.sub(r"\1text ", source))
 
 
-def _code(cell: NotebookNode, downloads: Callable[[list[str]], str]) -> list[NotebookNode]:
-    """A cell with its code folded, and one with hidden code for each further picture, with their downloads.
+def _code(cell: NotebookNode, anchor: str, words: Callable[[str, str], str]) -> list[NotebookNode]:
+    """A cell with its code folded, below each figure or table what the page says of it, and the other outputs.
 
-    MyST-NB has one alt text a cell, and leaves out a cell whose source is empty.
+    MyST-NB leaves out a cell whose source is empty.
     """
     tag, source, shown = "remove-input" if _tags(cell) & PARAMETER_TAGS else "hide-input", cell.source, []
-    for outputs in _one_picture_each([output for output in cell.outputs if _visible(output)]):
-        metadata = {"tags": [tag], "mystnb": {"image": {"alt": _alt(outputs)}}}
-        shown.append(new_code_cell(source, metadata=metadata, outputs=outputs))
-        if offered := downloads(exhibits(outputs)):
-            shown.append(new_markdown_cell(offered))
+    if exhibits(cell.outputs):
+        shown.append(new_markdown_cell(f"({anchor})="))
+    for outputs, below in _parts(cell.outputs, lambda exhibit: words(exhibit, anchor)):
+        if outputs or tag != "remove-input" or source != "pass":
+            metadata = {"tags": [tag], "mystnb": {"image": {"alt": "Picture drawn by the code of this cell"}}}
+            shown.append(new_code_cell(source, metadata=metadata, outputs=outputs))
+        if below:
+            shown.append(new_markdown_cell(below))
         tag, source = "remove-input", "pass"
     return shown
 
 
-def _one_picture_each(outputs: list[NotebookNode]) -> list[list[NotebookNode]]:
-    """Cut outputs in front of each picture but the first."""
-    parts: list[list[NotebookNode]] = [[]]
-    for output in outputs:
-        if _is_picture(output) and any(map(_is_picture, parts[-1])):
-            parts.append([])
-        parts[-1].append(output)
-    return parts
-
-
-def _is_picture(output: NotebookNode) -> bool:
-    return "image/png" in output.get("data", {})
+def _parts(outputs: list[NotebookNode], words: Callable[[str], str]) -> Iterator[tuple[list[NotebookNode], str]]:
+    """Outputs up to each figure or table, and the words below it, which hold a saved figure and its caption."""
+    kept, inside = [], set()
+    for output in filter(_visible, outputs):
+        below = "".join(map(words, exhibits([output])))
+        if PICTURE in below:
+            inside.update(exhibits([output]))
+        elif output.get("metadata", {}).get("caption") not in inside:
+            kept.append(output)
+        if below:
+            yield kept, below
+            kept = []
+    yield kept, ""
 
 
 def _visible(output: NotebookNode) -> bool:
@@ -133,10 +149,3 @@ def _visible(output: NotebookNode) -> bool:
     except (ValueError, TypeError):
         del output.data["image/png"]
     return bool(output.data) and bool(output.data.get("text/markdown", "something").strip())
-
-
-def _alt(outputs: list[NotebookNode]) -> str:
-    """Return the alt text that ``save_figure`` leaves in the metadata of its output; MyST-NB looks for it elsewhere."""
-    images = (output.get("metadata", {}).get("image/png") for output in outputs)
-    alts = (str(image["alt"]) for image in images if isinstance(image, dict) and image.get("alt"))
-    return next(alts, "Picture drawn by the code of this cell")

@@ -19,6 +19,8 @@ from gbnlib.report.networks import network_table
 from gbnlib.report.site import escape, notebooks
 from gbnlib.report.site.contents import Contents, Entry, claim_order
 from gbnlib.report.site.front import write_front
+from gbnlib.report.site.pictures import write_picture
+from gbnlib.report.site.runs import write_runs
 
 SITE = Path(__file__).parent
 _NETWORK_COLUMNS = ("left", "left", "right", "right", "right", "left")
@@ -30,14 +32,16 @@ def write_source(contents: Contents, source: Path) -> None:
     for name in ("conf.py", "layout", "static"):
         copy = shutil.copytree if (SITE / name).is_dir() else shutil.copy
         copy(SITE / name, source / name)
-    _write(source / "report.json", json.dumps({"scale": contents.scale}))
     render = _renderer(contents)
     shown = write_front(contents.verdicts, contents.scale, source)
+    said = {"title": shown["title"], "description": shown["sentence"]}
+    _write(source / "report.json", json.dumps({"scale": contents.scale, **said}))
     _write(source / "index.md", render("index", summary=_summary(contents), front=shown))
     for page in ("guide", "benchmarks", "items/index"):
         _write(source / f"{page}.md", render(page))
     if benchmarks.layer_figure().is_file():
         _copy(benchmarks.layer_figure(), source)
+    write_runs(contents, source)
     for name, entries in contents.pages.items():
         _write_page(name, entries, contents, source, render)
 
@@ -45,22 +49,29 @@ def write_source(contents: Contents, source: Path) -> None:
 def _write_page(name: str, entries: list[Entry], contents: Contents, source: Path, render: Callable[..., str]) -> None:
     """Write the page of a notebook and its items, and the files it links to."""
     saved = {exhibit.id: exhibit for entry in entries for exhibit in entry.facts.exhibits}
-    for file in (file for exhibit in saved.values() for file in contents.files(exhibit).values()):
-        _copy(file, source)
+    drawn = {each: exhibit for each, exhibit in saved.items() if contents.picture(exhibit)}
+    for each, exhibit in saved.items():
+        if each in drawn:
+            write_picture(exhibit.name, contents.files(exhibit), exhibit.alt or exhibit.caption or exhibit.name, source)
+        for file in contents.files(exhibit).values() if exhibit.folder == "tables" else ():
+            _copy(file, source)
     executed = entries[0].executed
     notebook = notebooks.read_notebook(executed) if executed else new_notebook()
     if executed:
         _copy(executed, source)
     shown = {each for cell in notebook.cells for each in notebooks.exhibits(cell.get("outputs", []))}
     rest = [exhibit for exhibit in saved.values() if exhibit.id not in shown]
-    values = {"entries": entries, "executed": executed, "error": notebooks.first_error(notebook)}
+    values = {"entries": entries, "executed": executed, "error": notebooks.first_error(notebook), "stem": name}
     values["parameters"] = notebook.metadata.get("papermill", {}).get("parameters", {})
 
-    def downloads(ids: list[str]) -> str:
-        return render("downloads", exhibits=[saved[each] for each in ids if each in saved])
+    def words(exhibit: str, code: str) -> str:
+        """Return what the page says of a figure or table: of a saved figure all, of another what is offered."""
+        if exhibit in drawn:
+            return render("figure", exhibit=drawn[exhibit], code=code)
+        return render("downloads", exhibits=[saved[exhibit]] if exhibit in saved else [])
 
-    texts = render("item", **values), render("rest", rest=rest, **values)
-    page = notebooks.as_page(notebook, *texts, downloads, contents.pages)
+    texts = (render(part, rest=rest, **values) for part in ("item", "cards", "rest"))
+    page = notebooks.as_page(notebook, *texts, words, contents.pages)
     _write(source / f"items/{name}.ipynb", json.dumps(page))
 
 

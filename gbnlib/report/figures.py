@@ -1,0 +1,99 @@
+"""The form of a figure: names at the ends of its lines, a wide form for a page and a narrow one for a phone."""
+
+import io
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from gbnlib import files
+
+#: The size of all text in points, and of a panel in inches.
+TYPE, PANEL = 10.5, (4.8, 3.7)
+#: Inches of the narrow form and of a panel that is alone; characters of a title in an inch.
+_NARROW, _ALONE, _CHARACTERS = 4.4, 6.6, 11.5
+#: Names of lines stand so far apart, up and down and, to be neighbours at all, to the side; in points.
+_APART, _ASIDE = 1.15 * TYPE, 45.0
+_LUMINANCE = (0.2126, 0.7152, 0.0722)
+
+
+def name_lines(ax: Axes) -> None:
+    """Write the label of each line at its last point within the axes, in place of a legend."""
+    (left, right), (bottom, top) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
+    for line in ax.get_lines():
+        x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+        inside = np.flatnonzero((x >= left) & (x <= right) & (y >= bottom) & (y <= top))
+        if len(inside) and not line.get_label().startswith("_"):
+            name_point(ax, line.get_label(), x[inside[-1]], y[inside[-1]], line.get_color())
+
+
+def name_point(ax: Axes, name: str, x: float, y: float, color: object) -> None:
+    """Write a name to the right of a point, in its colour as dark as text has to be."""
+    shade = np.array(to_rgb(color))
+    while np.dot(shade**2.2, _LUMINANCE) > 0.18:  # 4.5 : 1 on white
+        shade = 0.95 * shade
+    place = {"textcoords": "offset points", "va": "center", "annotation_clip": False, "gid": "name"}
+    ax.annotate(name, (x, y), (7, 0), color=tuple(shade), **place)
+
+
+def write(figure: Figure, folder: Path, name: str, title: str = "") -> None:
+    """Write a figure as PNG and SVG, its panels as they are placed, and as a narrow SVG, one below the other."""
+    for form in _forms(figure, title):
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        short = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text.getvalue())
+        files.write_text(files.inside(folder, f"{name}{form}", ".svg"), short)
+    with files.atomic(files.inside(folder, name, ".png")) as path:
+        figure.savefig(path, format="png")
+
+
+def _forms(figure: Figure, title: str) -> Iterator[str]:
+    """Bring a figure into its narrow form and then into its wide one; what their files' names end in."""
+    axes = figure.axes
+    wide = [ax.get_subplotspec() for ax in axes]
+    rows, columns = wide[0].get_gridspec().get_geometry() if axes else (1, 1)
+    height = figure.get_figheight() / rows
+    for ax in axes:
+        ax.tick_params(labelleft=True, labelbottom=True)  # those that share an axis may be apart
+    forms = {
+        "-narrow": (list(GridSpec(len(axes) or 1, 1, figure=figure)), _NARROW, len(axes)),
+        "": (wide, _ALONE if columns == 1 else columns * PANEL[0], rows),
+    }
+    for form, (places, width, down) in forms.items():
+        for ax, place in zip(axes, places, strict=False):
+            ax.set_subplotspec(place)
+        words = textwrap.fill(title, int(width * _CHARACTERS))
+        figure.suptitle(words, x=0.01, ha="left", fontweight="bold")
+        figure.set_size_inches(width, height * down + 0.2 * words.count("\n"))
+        _move_names_apart(figure)
+        yield form
+
+
+def _move_names_apart(figure: Figure) -> None:
+    """Move names of lines that end side by side up or down, as little as it takes."""
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        names = [text for text in ax.texts if text.get_gid() == "name"]
+        at = {text: ax.transData.transform(text.xy) * 72 / figure.dpi for text in names}
+        names.sort(key=lambda text: at[text][1])
+        for column in {round(at[text][0] / _ASIDE) for text in names}:
+            beside = [text for text in names if round(at[text][0] / _ASIDE) == column]
+            heights = [at[text][1] for text in beside]
+            for text, height, moved in zip(beside, heights, apart(heights, _APART), strict=True):
+                text.set_position((7, moved - height))
+
+
+def apart(heights: Sequence[float], least: float) -> list[float]:
+    """Rising heights, moved as little as it takes until neighbours are `least` apart: those too near share a middle."""
+    pools: list[list[float]] = []
+    for height in heights:
+        pools.append([height])
+        while len(pools) > 1 and np.mean(pools[-1]) - np.mean(pools[-2]) < least * sum(map(len, pools[-2:])) / 2:
+            pools[-2:] = [pools[-2] + pools[-1]]
+    return [np.mean(pool) + least * (place - (len(pool) - 1) / 2) for pool in pools for place in range(len(pool))]

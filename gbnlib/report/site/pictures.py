@@ -1,0 +1,41 @@
+"""Figures in a page: one picture for a wide page and one for a phone, which a dark page turns over, and their files."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from markupsafe import Markup
+
+from gbnlib import files
+
+
+def write_picture(name: str, saved: Mapping[str, Path], alt: str, source: Path) -> None:
+    """Write the pieces `figure-NAME` and `files-NAME` into the sources of a report, and copy what they show and offer.
+
+    `saved` has the files by what they end in: svg or png, and perhaps csv and -narrow.svg, which takes the place of
+    the wide one on a narrow screen. A picture is a file of its own, in which nothing runs whatever it holds.
+    """
+    folder = files.make_folder(source / "static" / "figures")
+    for file in saved.values():
+        shutil.copyfile(file, folder / file.name)
+    shown = (saved.get("svg") or saved["png"]).name
+    narrow = Markup("")
+    if "-narrow.svg" in saved:
+        form = '<source media="(max-width: 600px)" srcset="../_static/figures/{}-narrow.svg">'
+        narrow = Markup(form).format(name)
+    form = '<figure class="drawn"><picture>{}<img class="dark-light" src="{}" alt="{}"></picture></figure>'
+    write_piece(f"figure-{name}", Markup(form).format(narrow, f"../_static/figures/{shown}", alt), source)
+    offered = {end.upper(): saved[end].name for end in ("png", "svg", "csv") if end in saved}
+    write_piece(f"files-{name}", links(offered), source)
+
+
+def links(names: Mapping[str, str]) -> Markup:
+    """Links to files beside the pictures, by what they are called."""
+    form = Markup('<a class="download" download href="../_static/figures/{1}">{0}</a>')
+    offered = Markup(" · ").join(form.format(*each) for each in names.items())
+    return Markup('<p class="downloads">{}</p>').format(offered)
+
+
+def write_piece(name: str, html: str, source: Path) -> None:
+    """Write a piece of the report's own HTML, which pages name."""
+    files.write_text(files.make_folder(source / "pieces") / f"{name}.html", html)
