@@ -132,6 +132,7 @@ def test_the_table_of_laws_has_a_row_a_batch_size() -> None:
     assert table.loc[[32, 64], "b"].tolist() == pytest.approx([1, 0.7], abs=0.02)
     assert table.loc[32, "updates"] == "10–100" and table.loc[32, "λ"].startswith(("+0.0", "−0.0"))
     assert table.loc[32, "left by logarithm, %"] < table.loc[32, "left by quarter power, %"]
+    assert table.columns[0] == "λ"  # which decides, and must not be cut off on a narrow screen
 
 
 def test_the_exponent_is_told_for_each_cut() -> None:

@@ -67,6 +67,9 @@ def test_bad_values_are_one_line_that_names_the_field(options: dict, message: st
     ("options", "method"),
     [
         ({"base_batch": 32}, "SB"),
+        ({"base_batch": 32, "noise": 1.0}, "SB+noise"),
+        ({"batch_size": 512}, "batch 512"),
+        ({"batch_size": 512, "ghost_size": 32}, "batch 512+GBN"),
         ({"base_batch": 8}, "LB"),
         ({"base_batch": 8, "lr_rule": "sqrt"}, "LB+LR"),
         ({"base_batch": 8, "lr_rule": "sqrt", "ghost_size": 8}, "LB+LR+GBN"),

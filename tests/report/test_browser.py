@@ -198,7 +198,7 @@ def test_the_text_of_a_figure_can_be_read(browser, show, width: int, theme: str)
 
 def test_the_text_of_a_page_has_900_pixels_of_1400(browser, show) -> None:
     show("items/01_figure1_generalization_gap.html", 1400)
-    assert browser.execute_script("return document.querySelector('article p').clientWidth") >= 880
+    assert browser.execute_script("return document.querySelector('article p').clientWidth") >= 900
 
 
 @pytest.mark.parametrize("width", [420, 1400])

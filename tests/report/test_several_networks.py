@@ -110,18 +110,25 @@ def titles(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paragraphs that notebooks show."""
+    found: list[str] = []
+    monkeypatch.setattr(Notebook, "say", lambda notebook, text: found.append(text))
+    return found
+
+
 @pytest.mark.parametrize("item", PER_NETWORK)
 @pytest.mark.parametrize("finished", [("f1", "resnet44"), ("f1",), ()], ids=["both", "one", "none"])
-def test_a_figure_is_made_for_each_network_that_has_runs(item: str, finished: tuple, titles: dict, capsys) -> None:
+def test_a_figure_is_made_for_each_network_that_has_runs(item: str, finished: tuple, titles: dict, said: list) -> None:
     store_runs(item, finished)
     execute(item)
-    said = capsys.readouterr().out
     figures, tables = PER_NETWORK[item]
     for network, suffix in (("f1", ""), ("resnet44", "_resnet44")):
         for folder, names in (("figures", figures), ("tables", tables)):
-            shown = {name.removesuffix(suffix): words for name, words in described(item, folder).items()}
+            shown = described(item, folder)
             for name in names if network in finished else ():
-                assert f"{name}{suffix}" in described(item, folder) and shown[name].caption.startswith(WHERE[network])
+                assert shown[f"{name}{suffix}"].caption.startswith(f"{WHERE[network]}. ")
         for name in figures:
             assert (f"{name}{suffix}" in titles) == (network in finished)
             if network in finished:
@@ -174,12 +181,12 @@ def test_the_papers_curve_is_drawn_for_the_papers_network_alone() -> None:
 
 
 @pytest.mark.parametrize("item", ["figure1", "figure2", "figure3"])
-def test_of_one_batch_size_nothing_is_compared_and_the_network_is_named(item: str, titles: dict, capsys) -> None:
+def test_of_one_batch_size_nothing_is_compared_and_the_network_is_named(item: str, titles: dict, said: list) -> None:
     for config in experiments.plan(item, "desk"):
         if config.network == "f1" and config.method == "SB":
             pretend(config)
     execute(item)
-    assert "*F1 on MNIST: only runs of batch size 128, with nothing to compare.*" in capsys.readouterr().out
+    assert "*F1 on MNIST: only runs of batch size 128, with nothing to compare.*" in said
     assert set(titles) <= {
         "figure2_laws",
         "figure2_paper",
@@ -187,12 +194,12 @@ def test_of_one_batch_size_nothing_is_compared_and_the_network_is_named(item: st
     }  # these are of the small batch, or the paper's
 
 
-def test_of_one_method_there_is_no_picture_of_table_1(titles: dict, capsys) -> None:
+def test_of_one_method_there_is_no_picture_of_table_1(titles: dict, said: list) -> None:
     for config in experiments.plan("table1", "desk"):
         if config.network == "resnet44" and config.method == "SB":
             pretend(config)
     execute("table1")
-    assert f"*{WHERE['resnet44']}: only runs of method SB, with nothing to compare.*" in capsys.readouterr().out
+    assert f"*{WHERE['resnet44']}: only runs of method SB, with nothing to compare.*" in said
     assert titles == {}
 
 
