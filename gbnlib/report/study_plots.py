@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from gbnlib import analysis, paper
 from gbnlib.analysis import best_rate, stats
 from gbnlib.regimes import Recipe
-from gbnlib.report.plots import batch_axis, batch_style, error_axis, mean_bar, run_marks
+from gbnlib.report.plots import batch_axis, batch_style, error_axis, run_marks
 
 
 def error_by_rate(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -23,6 +23,9 @@ def error_by_rate(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ends = np.nan_to_num([each.half_width for _, each in found])
         ax.errorbar(rates, means, yerr=ends, capsize=3, markersize=5, label=f"{batch_size}", **batch_style(batch_size))
     ax.set_xscale("log")
+    rates = sorted(table.rate.unique())
+    ax.set_xticks(rates, [f"{rate:g}" for rate in rates], rotation=45)
+    ax.set_xticks([], minor=True)
     ax.set(xlabel="learning rate (log scale)", ylabel="final held-out error (%)")
     error_axis(ax)
     ax.legend(title="batch size", ncols=2)
@@ -35,13 +38,13 @@ def best_rate_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     table = best_rate.best_rates(history)
     sizes = sorted(table.batch_size.unique())
     at = np.array([sizes[0], sizes[-1]])
-    start = stats.mean(table[table.batch_size == sizes[0]].rate).estimate
+    start = np.exp(np.log(table[table.batch_size == sizes[0]].rate).mean())
     for power, name, dashes in ((0.5, "√ rule", "--"), (1.0, "linear rule", ":")):
         ax.plot(at, start * (at / at[0]) ** power, dashes, color="0.4", label=name)
     for batch_size, runs in table.groupby("batch_size"):
         style = batch_style(batch_size) | {"linestyle": ""}
         ax.plot(runs.batch_size, runs.rate, **run_marks(len(runs)), **style)
-        mean_bar(batch_size, runs.rate, style, ax)
+        _mean_of_logs(batch_size, runs.rate, style, ax)
     batch_axis(ax, sizes)
     ax.set_yscale("log")
     ax.set(ylabel="best learning rate (log scale)")
@@ -58,12 +61,12 @@ def updates_by_batch(table: pd.DataFrame, target: float, scales: pd.DataFrame, *
     ax = ax or plt.subplots()[1]
     sizes = sorted(table.batch_size.unique())
     at = np.array([sizes[0], sizes[-1]])
-    first = stats.mean(table[table.batch_size == sizes[0]].updates).estimate
+    first = np.exp(np.log(table[table.batch_size == sizes[0]].updates).mean())
     ax.plot(at, first * at[0] / at, "--", color="0.4", label="half the updates for twice the batch")
     for batch_size, runs in table.groupby("batch_size"):
         style = batch_style(batch_size) | {"linestyle": ""}
         ax.plot(runs.batch_size, runs.updates, **run_marks(len(runs)), **style)
-        mean_bar(batch_size, runs.updates, style, ax)
+        _mean_of_logs(batch_size, runs.updates, style, ax)
     for position, scale in enumerate(scales.groupby("seed").scale.median() if len(scales) else ()):
         ax.axvline(scale, color="0.6", linewidth=1, label=None if position else "gradient noise scale, one a seed")
     batch_axis(ax, sizes)
@@ -73,10 +76,19 @@ def updates_by_batch(table: pd.DataFrame, target: float, scales: pd.DataFrame, *
     return ax
 
 
-def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Final accuracy of each arm against the samples that it took, in times the large batch's: a row an arm.
+def _mean_of_logs(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
+    """The geometric mean of some runs with the t interval of their logarithms, from three runs on."""
+    found = stats.mean(np.log(values), paper.confidence())
+    if found.n[0] >= paper.minimum_seeds():
+        middle, low, high = np.exp([found.estimate, found.low, found.high])
+        ends = [[middle - low], [high - middle]]
+        ax.errorbar(x, middle, yerr=ends, **{"capsize": 4, "markersize": 8, **style})
 
-    Bands and lines mark the small batch and the large one.
+
+def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Final accuracy of each arm, a row an arm, with the samples that it took in times the small batch's beside it.
+
+    The full line is the small batch's mean, the dashed one the large batch's.
     """
     ax = ax or plt.subplots()[1]
     table = analysis.compare_arms(history)
