@@ -166,6 +166,13 @@ def _ablations() -> str:
     return f"{findings}\n\n{shown}\n\n{finished} of {len(configs)} runs are finished; {command}"
 
 
+def _beyond() -> str:
+    """What the studies beyond the paper say of their claims."""
+    counts = {name: experiments.plan(name, evidence.SCALE) for name in paper.studies()}
+    tally = ", ".join(f"{name} {sum(map(experiments.is_done, runs))} of {len(runs)}" for name, runs in counts.items())
+    return "\n".join([f"Finished runs: {tally}.", "", *map(_told, evidence.beyond())])
+
+
 def _told(verdict: claims.Verdict) -> str:
     """A verdict as an entry of a list."""
     return f"- {verdict.claim}, {verdict.clause}: **{verdict.verdict}**. {verdict.evidence}."
@@ -189,6 +196,7 @@ _BLOCKS: dict[str, Callable[[], str]] = {
     "mnist": _mnist,
     "defaults": _defaults,
     "ablations": _ablations,
+    "beyond": _beyond,
     "benchmarks": _benchmarks,
 }
 

@@ -17,7 +17,6 @@ _GROUPS = {
     "diffusion": "The theory behind them",
     "identity": "Identities, which hold or do not",
     "uncertain": "Remembered, not verified to be in the paper",
-    "beyond": "Beyond the paper, not counted among its claims",
 }
 
 
@@ -41,7 +40,7 @@ def grid(shipped: Sequence[claims.Verdict], own: Sequence[claims.Verdict]) -> li
     first = {verdict.claim: verdict for verdict in shipped if verdict.tested}
     rows = [
         Row(claim, first.get(claim.id), [verdict for verdict in own if verdict.claim == claim.id and verdict.tested])
-        for claim in paper.all_claims().values()
+        for claim in paper.claims().values()
     ]
     return [(title, [row for row in rows if row.claim.group == group]) for group, title in _GROUPS.items()]
 
@@ -58,7 +57,7 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
             path = source / "static" / f"answer-{theme}{'-narrow' * narrow}.svg"
             files.write_text(path, answer_figure.svg(table, title, theme, narrow=narrow))
     answer_figure.draw(table, title).savefig(source / "static" / "answer.png", dpi=125, facecolor="white")
-    rows = grid([*shipped, *evidence.beyond()], own)
+    rows = grid(shipped, own)
     runs = evidence.row_and_sweep()
     static = Markup('<img src="_static/answer-light.svg" alt="{}">').format(title)
     pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, static)}
