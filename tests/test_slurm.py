@@ -201,4 +201,4 @@ def test_a_job_asks_for_what_it_needs(tmp_path: Path) -> None:
     short = next(run for run in configs if configs[run].network == "f1")
     assert "gpu=1," in by_run[short] and f"exec python -m gbnlib run --scale paper --only {short}" in by_run[short]
     measuring = dict(re.findall(r"rule measure_(\w+):.*?gpu=(\d)", printed, re.DOTALL))
-    assert measuring == {"figure4": "1", "random_walk": "0", "algorithm1": "0", "appendix_a": "0"}
+    assert measuring == {"figure4": "1", "random_walk": "0", "algorithm1": "0", "appendix_a": "0", "best_rate": "1"}

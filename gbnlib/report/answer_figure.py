@@ -43,7 +43,7 @@ _ASIDE = {"LB+LR": 0.89, "LB+LR+GBN": 0.8}
 def svg(table: pd.DataFrame, title: str, theme: str, *, narrow: bool = False) -> str:
     """The text of `draw` as SVG, the same for the same table."""
     figure, text = draw(table, title, theme, narrow=narrow), io.StringIO()
-    with plt.rc_context({"svg.hashsalt": "gbnlib"}):  # else ids are drawn at random
+    with plt.rc_context({"svg.hashsalt": "gbnlib", "svg.fonttype": "path"}):  # else ids are drawn at random
         figure.savefig(text, format="svg", metadata={"Date": None})
     plt.close(figure)
     return text.getvalue()
@@ -56,7 +56,7 @@ def draw(table: pd.DataFrame, title: str, theme: str = "light", *, narrow: bool 
     takes is open and has no interval. The band is the small batch's interval.
     """
     colors = THEMES[theme]
-    with plt.rc_context(_style(colors)):
+    with plt.style.context(["default", _style(colors)]):  # whatever the theme of the notebooks is
         figure, ax = plt.subplots(figsize=(4.6, 4.9) if narrow else (9.6, 4.7), layout="constrained")
         words = textwrap.fill(title, 38) if narrow else title
         figure.suptitle(words, x=0.01, ha="left", fontsize=13 if narrow else 14, fontweight="bold")

@@ -39,7 +39,7 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
         ax.plot([], [], label=method, **{**method_style(method), "linestyle": ""})
     ax.set_yticks(range(len(names)), [name if on == "declared" else f"today, {name}" for on, name in names])
     other = "the same method\nwithout the change" if over == "before" else over
-    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"accuracy over {other} (points)")
+    ax.set(ylim=(max(len(names), 1) - 0.5, -0.5), xlabel=f"accuracy over {other} (points)")
     if len(order) > 1:
         ax.legend()
     return ax

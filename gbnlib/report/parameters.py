@@ -3,6 +3,7 @@
 import ast
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,13 +15,14 @@ from gbnlib.training import Execution
 
 COMMON = {"scale": str, "seeds": int, "device": str, "train": bool, "force": bool}
 
-#: What an item's notebook has besides: the words that a parameter may be, or its type, its least and its most.
-OWN: dict[str, dict[str, Sequence[str] | tuple[type, float, float]]] = {
+#: What an item's notebook has besides: the words that a parameter may be, its pattern, or its type, least and most.
+OWN: dict[str, dict[str, list[str] | str | tuple[type, float, float]]] = {
     "figure2": {"which": ["weights", "first", "all"]},
     "algorithm1": {"ghost_size": (int, 0, 4096), "momentum": (float, 1e-6, 1)},
     "appendix_a": {"hidden": (int, 0, 256)},
     "figure4": {"directions": (int, 0, 10_000)},
     "recipe": {
+        "milestones": r"\d+(,\d+)*",
         "batch_size": (int, 1, 10**7),
         "base_batch": (int, 1, 10**7),
         "lr": (float, 1e-9, 1e3),
@@ -85,11 +87,17 @@ def _typed(name: str, namespace: Mapping[str, object], kind: type) -> object:
     return value
 
 
-def _check_own(name: str, namespace: Mapping[str, object], allowed: Sequence[str] | tuple[type, float, float]) -> None:
+def _check_own(
+    name: str, namespace: Mapping[str, object], allowed: list[str] | str | tuple[type, float, float]
+) -> None:
     """Check a parameter of one notebook. papermill types `-p` by its looks, so that a whole number may be a float."""
     if isinstance(allowed, list):
         if _typed(name, namespace, str) not in allowed:
             raise unknown(name, namespace[name], allowed)
+        return
+    if isinstance(allowed, str):
+        if not re.fullmatch(allowed, _typed(name, namespace, str)):
+            raise UsageError(f"{name} is {namespace[name]!r}; it must be whole numbers with commas, such as 30,60,80.")
         return
     kind, least, most = allowed
     value = _typed(name, namespace, int if type(namespace.get(name)) is int else kind)

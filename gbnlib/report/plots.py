@@ -198,7 +198,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *
         ax.plot([], [], "o", color="0.2", label=f"here: {rows.data[0]}")
     ax.set_xticks(rows.index, [method.replace("LR+", "LR\n+") for method in rows.method])
     ax.set(ylabel="final validation accuracy (%)")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.legend()
     return ax
 
 

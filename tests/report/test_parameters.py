@@ -61,6 +61,7 @@ def test_every_parameter_of_a_notebook_is_checked_and_its_default_is_allowed(ite
         ("random_walk", "dimension", None, "dimension is None; it must be a whole number"),
         ("figure2", "which", "../x", r"unknown which '../x'. Allowed: weights, first, all\."),
         ("figure2", "which", 3, "which is 3; it must be a word"),
+        ("recipe", "milestones", "30;60", "milestones is '30;60'; it must be whole numbers with commas"),
     ],
 )
 def test_a_notebooks_own_parameter_out_of_bounds_is_one_line(item: str, name: str, value: object, message: str) -> None:

@@ -169,8 +169,8 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("device", "kind"), [("cpu", SharedBatchNorm), ("cuda", nn.SyncBatchNorm)])
 def test_plain_layers_normalise_over_processes_by_what_suits_the_device(device, kind):
-    with FakeTensorMode():  # no GPU is needed to say that a tensor is on one
-        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.2), GhostBatchNorm2d(4, 2)).to(device)
+    with FakeTensorMode(), torch.device(device):  # no GPU is needed to say that a tensor is on one
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.2), GhostBatchNorm2d(4, 2))
     with pytest.raises(ZeroDivisionError), normalised_together(model):
         assert [type(layer) for layer in model] == [nn.Conv2d, kind, GhostBatchNorm2d]
         assert model[1].momentum == 0.2 and model[1].process_group is None
