@@ -57,7 +57,8 @@ def show(browser, site: Path):
     def open_page(page: str, width: int = 1280) -> None:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        browser.get((site / page).as_uri())
+        name, query, words = page.partition("?")
+        browser.get((site / name).as_uri() + query + words)
 
     yield open_page
     browser.execute_script("localStorage.clear()")
