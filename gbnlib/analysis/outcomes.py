@@ -68,14 +68,18 @@ def count_diverged(history: pd.DataFrame) -> str:
 
 def accuracies(history: pd.DataFrame, method: str) -> list[float]:
     """Final accuracies in % of a method's runs, in the order of their seeds; see `outcomes` for diverged ones."""
-    table = outcomes(history)
-    return (100 - table[table.method == method].sort_values("seed").final_error).tolist()
+    return _final_accuracies(outcomes(history).query("method == @method"))
 
 
 def arm_accuracies(history: pd.DataFrame, arm: str = "") -> list[float]:
     """Final accuracies in % of the runs of a study, or of one of its arms, in the order of their seeds."""
     own = history[history.arm == arm] if arm and len(history) else history
-    return (100 - outcomes(own).sort_values("seed").final_error).tolist()
+    return _final_accuracies(outcomes(own))
+
+
+def _final_accuracies(table: pd.DataFrame) -> list[float]:
+    """Final accuracies of some rows of `outcomes`, in the order of their seeds."""
+    return (100 - table.sort_values("seed").final_error).tolist()
 
 
 def compare_arms(history: pd.DataFrame) -> pd.DataFrame:

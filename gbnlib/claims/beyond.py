@@ -1,7 +1,7 @@
 """The claims beyond the paper, a function each: the history of a study in, a decision out, by `criteria.toml`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -117,7 +117,8 @@ def _as_good(case: Case, claim: str, arm: str) -> Decision:
     found = {name: arm_accuracies(case.frame, name) for name in ("SB", "LB", arm)}
     if none := lacking(found):
         return none
-    gap, more = (stats.difference(found["SB"], found["LB"], paper.confidence()), _over(found, arm, "SB"))
+    gap = stats.difference(found["SB"], found["LB"], paper.confidence())
+    more = stats.difference(found[arm], found["SB"], paper.confidence())
     margin = paper.all_claims()[claim].margin * gap.estimate
     decided = by_intervals([more.above(-margin)], [more.below(-margin)])
     verdict = decided if gap.above(0) else INCONCLUSIVE
@@ -132,7 +133,7 @@ def b7(case: Case) -> Decision:
     found = {name: arm_accuracies(case.frame, name) for name in ("√ rate, warm-up", "√ rate")}
     if none := lacking(found):
         return none
-    more = _over(found, "√ rate, warm-up", "√ rate")
+    more = stats.difference(*found.values(), paper.confidence())
     verdict = by_intervals([more.above(0)], [more.below(0)])
     evidence = f"√ rate with warm-up − without: {more.text('points', sign=True)}" + detectable(verdict, *found.values())
     return Decision(verdict, evidence, min(more.n), effect("gain by warm-up", more, unit="points", least=0))
@@ -157,10 +158,6 @@ def b8(case: Case) -> Decision:
 
 
 _CROPS = {"official": "with crops and flips", "none": "no crops and flips"}
-
-
-def _over(found: dict[str, Sequence[float]], arm: str, base: str) -> stats.Interval:
-    return stats.difference(found[arm], found[base], paper.confidence())
 
 
 #: The function of each claim, in their order.

@@ -136,7 +136,7 @@ class Notebook(Results, Exhibits):
 
     def study(self) -> pd.DataFrame:
         """The frame of `experiments.load_study`; trains what is missing under the rule of `compute`."""
-        self.compute()
+        self.runs = self._finished(self.configs)
         return experiments.load_study(self.item.name, self.scale, self.parameters.seeds)
 
     def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = (), **beside: pd.DataFrame) -> None:
