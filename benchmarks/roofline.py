@@ -126,12 +126,17 @@ def _as_a_gpu() -> Iterator[None]:
 
 
 def operations(network: str, batch_size: int, ghost_size: int = 0) -> list[Operation]:
-    """The operations of an update, from its batch on, without clipping and the optimizer's step."""
+    """The operations of an update, from its batch on, without clipping and the optimizer's step.
+
+    It is the second of two: what the first leaves on the device is made once.
+    """
     with _as_a_gpu():
         of = training(network, batch_size, ghost_size, device="meta")
         of.clip_norm, of.optimizer.step = 0.0, lambda: None
-        with _Noted() as noted:
-            take_step(of, of.cut(*next(of.batches.epoch(0))))
+        batches = of.batches.epoch(0)
+        for _ in range(2):
+            with _Noted() as noted:
+                take_step(of, of.cut(*next(batches)))
     return noted.operations
 
 

@@ -1,7 +1,6 @@
 """What holds for every test: nothing is written into the checkout, one thread, the same examples on each CI run."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -23,17 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Point results and data at empty folders, train on one thread (two give other bits), execute as the workflow.
-
-    A test must not leave PyTorch's deterministic algorithms on: others count operations.
-    """
+def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point results and data at empty folders, train on one thread (two give other bits), execute as the workflow."""
     folder: Path = tmp_path_factory.mktemp("isolated")
     monkeypatch.setenv("GBN_RESULTS", str(folder / "results"))
     monkeypatch.setenv("GBN_DATA", str(folder / "data"))
     monkeypatch.setenv("GBN_REPORT", "1")
     torch.set_num_threads(1)
-    yield
-    left = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(False)
-    assert not left
