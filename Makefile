@@ -10,6 +10,8 @@ CPU ?= $(shell cat .venv/.installed 2>/dev/null)
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := .venv/bin
+# On one machine a pool of processes trains: a job of its own would start Python and PyTorch anew for each short run.
+POOL = $(if $(filter local,$(PROFILE)),$(BIN)/gbn run --scale '$(SCALE)' $(if $(filter command,$(word 1,$(origin JOBS))),--jobs $(JOBS)))
 SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) $(if $(filter local,$(PROFILE)),--cores $(JOBS))
 REPORTED = $(BIN)/python -c 'from gbnlib import files; print(f"Report: {files.results_root()}/$(SCALE)/report/index.html")'
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -48,6 +50,7 @@ ready:
 
 reproduce: setup ready ## train what is missing, run the notebooks, build the report (SCALE=quick)
 	@$(BIN)/gbn plan --scale '$(SCALE)'
+	@$(POOL)
 	@$(SNAKEMAKE) --config 'scale=$(SCALE)'
 	@$(REPORTED)
 
