@@ -2,16 +2,15 @@
 
 import io
 import os
-import shutil
 import sys
-from collections.abc import Callable
 from typing import Annotated, Never
 
 import typer
 
-from gbnlib import options, signals
+from gbnlib import cli_data, options, signals
 from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.regimes.recipes import IMAGENET
+from gbnlib.terminal import say, show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,8 +24,7 @@ app = typer.Typer(
 #: What typer raises for wrong options; the class itself has no public name.
 WrongUse = typer.BadParameter.__base__
 
-data_app = typer.Typer(no_args_is_help=True, help="See which data sets are available, and get missing ones.")
-app.add_typer(data_app, name="data")
+app.add_typer(cli_data.app, name="data")
 
 
 @app.command()
@@ -68,8 +66,8 @@ def run(
     configs = configs_of(scale, item, seeds)
     if not configs:
         raise UsageError(no_runs_text(item, scale))
-    _say(summary_text(list(dict.fromkeys(configs)), scale))
-    experiments.run_all(configs, scale, jobs=jobs, observer=experiments.Observer(_say, _show), **execution)
+    say(summary_text(list(dict.fromkeys(configs)), scale))
+    experiments.run_all(configs, scale, jobs=jobs, observer=experiments.Observer(say, show), **execution)
 
 
 def _run_only(run_id: str, scale: str, execution: dict) -> None:
@@ -82,12 +80,12 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
         raise unknown(f"run of scale {scale}", run_id, planned)
     config = planned[run_id]
 
-    def say(line: str) -> None:
-        _say(f"[{experiments.progress_text(list(planned.values()), scale)}]  {line}")
+    def say_where(line: str) -> None:
+        say(f"[{experiments.progress_text(list(planned.values()), scale)}]  {line}")
 
-    say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
-    observer = experiments.Observer(show=_show)
-    say(
+    say_where(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
+    observer = experiments.Observer(show=show)
+    say_where(
         experiments.describe(
             experiments.run(config, observer=observer, **experiments.resources(config, scale), **execution)
         )
@@ -123,8 +121,8 @@ def train(
     execution = {"device": device, "threads": threads, "memory_gb": memory_gb, "compile": compile, "force": force}
     config = experiments.custom_config(network, epochs, **sizes, **choices)
     if force or not experiments.is_done(config):
-        _say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
-    _say(experiments.describe(experiments.run(config, observer=experiments.Observer(_say, _show), **execution)))
+        say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
+    say(experiments.describe(experiments.run(config, observer=experiments.Observer(say, show), **execution)))
 
 
 @app.command()
@@ -199,9 +197,9 @@ def measure(
         raise UsageError(no_measurements_text(item, scale))
     for measurement_id, plan in planned.items():
         if force or measurements.find(measurement_id) is None:
-            _say(f"[{measuring_text(scale, item)}] {plan.name}: about {duration(plan.seconds)}")
+            say(f"[{measuring_text(scale, item)}] {plan.name}: about {duration(plan.seconds)}")
             measurements.make(plan, device=device, force=force)
-    _say(measuring_text(scale, item))
+    say(measuring_text(scale, item))
 
 
 @app.command()
@@ -210,46 +208,6 @@ def status(item: options.Item = "", scale: options.Scale = "quick", seeds: optio
     from gbnlib.report.listing import status_text
 
     typer.echo(status_text(scale, item, seeds))
-
-
-@data_app.command("check")
-def data_check() -> None:
-    """List the data sets: which are available, where they are looked for, and which scales need them."""
-    from gbnlib.report.listing import data_text
-
-    typer.echo(data_text())
-
-
-@data_app.command("fetch")
-def data_fetch(name: Annotated[str, typer.Argument(help="A name that `gbn data check` lists.")]) -> None:
-    """Download a data set into the data root (GBN_DATA, by default data/) and check it."""
-    from gbnlib import data
-
-    data.fetch(name)
-    typer.echo(f"{data.card(name).label}: {data.check(name)}")
-
-
-@data_app.command("prepare")
-def data_prepare(name: Annotated[str, typer.Argument(help="A data set that is decoded while training.")]) -> None:
-    """Decode a large data set once, to a cache in the data root that training then reads; says first how large it gets.
-
-    Stop with Ctrl-C at any time: the same command goes on from there. Once more, it compares checksums.
-    """
-    from gbnlib.data.prepare import prepare
-
-    prepare(name, say=_say, show=_show)
-
-
-@data_app.command("describe")
-def data_describe(
-    name: Annotated[
-        str, typer.Argument(help="A folder in the data root, with parquet files or folders train and val.")
-    ],
-) -> None:
-    """Print a card for your own images, to paste into catalog.toml in the data root."""
-    from gbnlib import data
-
-    typer.echo(data.describe(name))
 
 
 @app.command()
@@ -290,20 +248,6 @@ def clean(
         for measurement_id in measurements.plan(scale):
             files.remove_folder(measurements.root() / measurement_id)
     typer.echo(f"Removed {files.results_root() / scale}{' and its runs' * runs}. Reference runs are never removed.")
-
-
-def _say(line: str) -> None:
-    """Print a line at once, also into a pipe; of the processes of torchrun only the first one does."""
-    if os.environ.get("RANK", "0") == "0":
-        _show(lambda: "")
-        print(line, flush=True)
-
-
-def _show(progress: Callable[[], str]) -> None:
-    """Show how far it is in place of the last time; only in a terminal."""
-    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r\x1b[K{progress()[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ struct bfloat16 {
 
 constexpr Size VECTOR_BYTES = 64;
 constexpr Size BLOCK_BYTES = 4096;  // that a block of channels reads from a sample in runs, at least
-constexpr Size CHANNELS = 64;       // of a block, at most
+constexpr Size CHANNELS = 128;      // of a block, at most
 constexpr Size ADDITIONS = 512;     // to a lane of an accumulator, before it is merged in double precision
 
 // --- vectors: loaded from and stored to elements T, computed with in A -----------------------------------------
@@ -99,7 +99,7 @@ template <class V> V without_rest(V v, Some some) {
 
 // All lanes of accumulator c belong to channel c.
 template <class T> struct Runs {
-    static constexpr Size ACCUMULATORS = CHANNELS;
+    static constexpr Size ACCUMULATORS = 64;
     const Size sample, run, channels;
 
     Size accumulators() const { return channels; }
@@ -286,24 +286,28 @@ template <class T> struct Backward {
     }
 };
 
+// Run a pass over a block of channels in rows, by as many vectors at once as there are channels for.
+template <class T, Size V, class Pass> void in_rows(const Batch &b, const Pass &pass, Size ghost, Size c, Size end) {
+    constexpr Size wide = V * LANES<T>;
+    for (; c + wide <= end; c += wide) pass(ghost, c, c, Rows<T, V, Whole>{b.channels, b.values, wide, {}});
+    if constexpr (V > 1)
+        in_rows<T, V / 2>(b, pass, ghost, c, end);
+    else if (c < end)
+        pass(ghost, c, c, Rows<T, 1, Some>{b.channels, b.values, end - c, {end - c}});
+}
+
 // Run a pass over all ghosts and blocks of channels.
 template <class T, class Pass> void run(const Batch &b, const Pass &pass) {
-    constexpr Size wide = 256 / sizeof(Computed<T>), narrow = LANES<T>;
-    const Size of_runs = std::clamp<Size>(BLOCK_BYTES / (b.values * Size(sizeof(T))), 1, CHANNELS);
-    const Size block = b.in_rows ? wide : of_runs, blocks = (b.channels + block - 1) / block;
+    constexpr Size vectors = 8;
+    const Size of_runs = std::clamp<Size>(BLOCK_BYTES / (b.values * Size(sizeof(T))), 1, Runs<T>::ACCUMULATORS);
+    const Size block = b.in_rows ? vectors * LANES<T> : of_runs, blocks = (b.channels + block - 1) / block;
 #pragma omp parallel for schedule(dynamic) num_threads(b.threads)
     for (Size task = 0; task < b.ghosts * blocks; ++task) {
-        const Size ghost = task / blocks;
-        Size c = task % blocks * block, end = std::min(c + block, b.channels);
-        if (!b.in_rows)
+        const Size ghost = task / blocks, c = task % blocks * block, end = std::min(c + block, b.channels);
+        if (b.in_rows)
+            in_rows<T, vectors>(b, pass, ghost, c, end);
+        else
             pass(ghost, c, c * b.values, Runs<T>{b.channels * b.values, b.values, end - c});
-        else if (c + wide == end)
-            pass(ghost, c, c, Rows<T, wide / narrow, Whole>{b.channels, b.values, wide, {}});
-        else {
-            for (; c + narrow <= end; c += narrow)
-                pass(ghost, c, c, Rows<T, 1, Whole>{b.channels, b.values, narrow, {}});
-            if (c < end) pass(ghost, c, c, Rows<T, 1, Some>{b.channels, b.values, end - c, {end - c}});
-        }
     }
 }
 
