@@ -18,6 +18,7 @@ setup(
         Extension(
             f"gbnlib.nn._kernel_{name}",
             ["gbnlib/nn/kernel.cpp"],
+            depends=["gbnlib/nn/kernel_vectors.h"],
             language="c++",
             extra_compile_args=FLAGS + instructions,
             extra_link_args=["-fopenmp"],

@@ -372,6 +372,19 @@ def test_make_help_lists_every_target_and_needs_no_setup():
     assert {"setup", "reproduce", "report", "lab", "test", "lint", "bench", "clean"} <= set(listed)
 
 
+def test_the_container_and_binder_take_what_the_checkout_has():
+    docker = (ROOT / "Dockerfile").read_text()
+    for target in re.findall(r"\bmake (\w+)|\"make\", \"(\w+)\"", docker + (ROOT / ".binder" / "postBuild").read_text()):
+        subprocess.run(["make", "-n", "-C", ROOT, "".join(target)], capture_output=True, check=True)
+    supported = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    binder = yaml.safe_load((ROOT / ".binder" / "environment.yml").read_text())
+    versions = re.findall(r"^FROM python:([\d.]+)", docker, re.M), [binder["dependencies"][0].removeprefix("python=")]
+    assert all(len(each) == 1 and each[0] in supported for each in versions)
+    assert os.access(ROOT / ".binder" / "postBuild", os.X_OK)
+    ignored = (ROOT / ".dockerignore").read_text().split("\n")
+    assert ".venv" in ignored and ".git" not in ignored and "!results/reference" in ignored
+
+
 def test_make_lab_opens_copies_and_loses_no_edit(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     notebooks, copies = tmp_path / "notebooks", tmp_path / "results" / "lab"
@@ -394,7 +407,8 @@ def test_make_lab_opens_copies_and_loses_no_edit(tmp_path):
 
 
 def test_make_names_the_python_it_needs_and_keeps_that_of_the_environment(tmp_path):
-    for name in ("Makefile", "pyproject.toml", "requirements.lock", "setup.py", "gbnlib/nn/kernel.cpp"):
+    sources = ("gbnlib/nn/kernel.cpp", "gbnlib/nn/kernel_vectors.h")
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "setup.py", *sources):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     clean = {name: value for name, value in os.environ.items() if name != "PYTHON"}

@@ -1,0 +1,84 @@
+// Vectors of the processor: loaded from and stored to elements T, computed with in Computed<T>; whole ones, and the first
+// lanes of one.
+//
+// They are those of GCC and Clang: one source serves every instruction set that it is compiled for.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+using Size = std::int64_t;
+
+struct bfloat16 {
+    std::uint16_t bits;
+};
+
+constexpr Size VECTOR_BYTES = 64;
+
+template <class T> struct Element {
+    using A = T;
+};
+template <> struct Element<bfloat16> {
+    using A = float;
+};
+
+template <class T> using Computed = typename Element<T>::A;
+template <class T> constexpr Size LANES = VECTOR_BYTES / sizeof(Computed<T>);
+
+template <class A> struct VectorOf {
+    typedef A type __attribute__((vector_size(VECTOR_BYTES)));
+};
+template <class T> using Vector = typename VectorOf<Computed<T>>::type;
+
+typedef std::uint16_t Halves __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef std::uint32_t Words __attribute__((vector_size(VECTOR_BYTES)));
+
+// How much of a vector there is.
+struct Whole {};
+struct Some {
+    Size lanes;
+};
+
+template <class T> Vector<T> load(const T *from, Whole) {
+    Vector<T> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+template <> Vector<bfloat16> load(const bfloat16 *from, Whole) {
+    Halves halves;
+    std::memcpy(&halves, from, sizeof halves);
+    return (Vector<bfloat16>)(__builtin_convertvector(halves, Words) << 16);
+}
+
+template <class T> void store(T *to, Vector<T> v, Whole) { std::memcpy(to, &v, sizeof v); }
+
+template <> void store(bfloat16 *to, Vector<bfloat16> v, Whole) {
+    const Words word = (Words)v, rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;  // to nearest, ties to even
+    const Words quiet = (word >> 16) | 0x40, is_nan = (Words)(v != v);                  // a NaN must remain one
+    const Halves halves = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), Halves);
+    std::memcpy(to, &halves, sizeof halves);
+}
+
+template <class T> Vector<T> load(const T *from, Some some) {
+    T elements[LANES<T>] = {};
+    std::copy_n(from, some.lanes, elements);
+    return load(elements, Whole());
+}
+
+template <class T> void store(T *to, Vector<T> v, Some some) {
+    T elements[LANES<T>];
+    store(elements, v, Whole());
+    std::copy_n(elements, some.lanes, to);
+}
+
+template <class V> V without_rest(V v, Whole) { return v; }
+
+template <class V> V without_rest(V v, Some some) {
+    for (Size i = some.lanes; i < Size(sizeof(V) / sizeof(v[0])); ++i) v[i] = 0;
+    return v;
+}
+
+}  // namespace
