@@ -373,8 +373,8 @@ def test_make_help_lists_every_target_and_needs_no_setup():
 
 
 def test_the_container_and_binder_take_what_the_checkout_has():
-    docker = (ROOT / "Dockerfile").read_text()
-    for target in re.findall(r"\bmake (\w+)|\"make\", \"(\w+)\"", docker + (ROOT / ".binder" / "postBuild").read_text()):
+    docker, after = (ROOT / "Dockerfile").read_text(), (ROOT / ".binder" / "postBuild").read_text()
+    for target in re.findall(r"\bmake (\w+)|\"make\", \"(\w+)\"", docker + after):
         subprocess.run(["make", "-n", "-C", ROOT, "".join(target)], capture_output=True, check=True)
     supported = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
     binder = yaml.safe_load((ROOT / ".binder" / "environment.yml").read_text())
