@@ -30,7 +30,7 @@ def batch_in_ghosts(count: int, ghost_size: int, seed: int, *, ax: Axes | None =
         ax.axhline(end, color="0.2", linestyle="--", linewidth=1)
     ax.plot([], [], "--", color="0.2", label="whole batch: mean ± sd")
     ax.set(xlabel="sample in the batch", ylabel="input of one channel")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24))
     return ax
 
 

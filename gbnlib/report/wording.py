@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
+from scipy import stats
 
 from gbnlib import analysis, claims, experiments, measurements, paper
 from gbnlib.claims.decision import NOT, PARTLY, REPRODUCED
@@ -67,6 +68,34 @@ def decided(effects: pd.DataFrame, over: str) -> str:
         for method, rows in effects[effects.over == over].groupby("method", sort=False)
     ]
     return f"Against {over}, {'; '.join(told)}"
+
+
+def noise_falls(scatter: pd.DataFrame) -> str:
+    """By what factor the noise of ghosts falls from the smallest to the largest, as a title."""
+    means = scatter.groupby("ghost_size").sd.mean()
+    smallest, largest = means.index.min(), means.index.max()
+    factor = means[smallest] / means[largest]
+    return f"From ghosts of {smallest} to ghosts of {largest} the noise falls by a factor of {factor:.1f}"
+
+
+def takes(costs: pd.DataFrame) -> str:
+    """What ghost layers and a loop over ghosts take over plain layers, as a title."""
+    loop, ghost = stats.gmean(costs.loop), stats.gmean(costs.ghost)
+    return f"Ghost layers take {ghost:.2f} times what plain layers do, a loop over ghosts {loop:.2f} times"
+
+
+def near_theory(table: pd.DataFrame) -> str:
+    """How near the exponents of log t are to those of the theory, as a title."""
+    powers = table[table.quantity.str.startswith("distance ~ (log t)^p")]
+    off = (powers.here / powers.theory - 1).abs().max()
+    return f"Distance grows like a power of log t: exponents within {off:.0%} of the theory's"
+
+
+def better_fits(growth: pd.DataFrame) -> str:
+    """Which of a logarithm and a power of time fits each field better, as a title."""
+    by_log = growth["R² in log t"] > growth["R² as a power"]
+    fits = [f"α = {a}: {'log t' if log else 'a power of t'}" for a, log in zip(growth["α"], by_log, strict=True)]
+    return f"What fits the distance better, {'; '.join(fits)}"
 
 
 def verdict_card(verdict: claims.Verdict) -> str:
