@@ -184,7 +184,11 @@ def test_a_signal_while_it_starts_ends_it_with_the_line(kind: str, command: str,
 
 def test_ctrl_c_ends_a_measurement_with_the_line(monkeypatch, capsys) -> None:
     def interrupted(*_: object, **__: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     monkeypatch.setattr(measurements, "make", interrupted)
     assert in_process(monkeypatch, capsys, "measure", "--scale", "smoke", "algorithm1") == (130, STOPPED)
