@@ -20,6 +20,7 @@ namespace {
 
 constexpr Size BLOCK_BYTES = 4096;  // that a block of channels reads from a sample in runs, at least
 constexpr Size CHANNELS = 128;      // of a block, at most
+constexpr Size CACHE_BYTES = 1 << 21;  // a wide block of channels reads no more from a ghost in rows
 constexpr Size ADDITIONS = 512;     // to a lane of an accumulator, before it is merged in double precision
 
 // --- layouts: the vectors of a block of channels, and which lanes of its accumulators belong to a channel -------
@@ -225,14 +226,16 @@ template <class T, Size V, class Pass> void in_rows(const Batch &b, const Pass &
 
 // Run a pass over all ghosts and blocks of channels.
 template <class T, class Pass> void run(const Batch &b, const Pass &pass) {
-    constexpr Size vectors = 8;
+    constexpr Size most = 8;
+    const Size rows = (b.starts[1] - b.starts[0]) * b.values;
+    const Size vectors = rows * most * LANES<T> * Size(sizeof(T)) > CACHE_BYTES ? most / 2 : most;
     const Size of_runs = std::clamp<Size>(BLOCK_BYTES / (b.values * Size(sizeof(T))), 1, Runs<T>::ACCUMULATORS);
     const Size block = b.in_rows ? vectors * LANES<T> : of_runs, blocks = (b.channels + block - 1) / block;
 #pragma omp parallel for schedule(dynamic) num_threads(b.threads)
     for (Size task = 0; task < b.ghosts * blocks; ++task) {
         const Size ghost = task / blocks, c = task % blocks * block, end = std::min(c + block, b.channels);
         if (b.in_rows)
-            in_rows<T, vectors>(b, pass, ghost, c, end);
+            in_rows<T, most>(b, pass, ghost, c, end);
         else
             pass(ghost, c, c * b.values, Runs<T>{b.channels * b.values, b.values, end - c});
     }
