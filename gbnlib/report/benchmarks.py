@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+from scipy import stats
 
 from gbnlib import files, paper
 from gbnlib.report.wording import cell
@@ -45,7 +45,7 @@ def layer_costs() -> tuple[pd.DataFrame, str]:
 def summarise_costs(costs: pd.DataFrame) -> pd.DataFrame:
     """Geometric means of the ratios over shapes, and the worst of gbnlib, by layout, number format and ghost size."""
     groups = costs.groupby(["layout", "dtype", "ghost_size"], sort=False)
-    means = groups[["loop", "ghost"]].agg(lambda ratios: np.exp(np.log(ratios).mean()))
+    means = groups[["loop", "ghost"]].agg(stats.gmean)
     table = means.assign(worst=groups.ghost.max(), shapes=groups.size()).reset_index()
     return table.rename(columns=_COST_COLUMNS)
 
