@@ -14,10 +14,11 @@ FOLDER. Steps:
 4. waits: lines at which an update waits for the GPU;
 5. ghosts: the ghost layers' kernels against a loop, on the shapes of each network;
 6. rates: images a second of each row at its small and its large batch, and their share of the roofline;
-7. together: 1, 2, 4, 8 runs of F1 at once;
-8. plan: hours of each row and figure on this card, and lines for gbnlib/paper/scales.toml;
-9. layers: ghost layers against plain ones over the grid of benchmarks/norm.py;
-10. runs.
+7. graphs: updates replayed as CUDA graphs against computed ones: equal, bit for bit, and how fast;
+8. together: 1, 2, 4, 8 runs of F1 at once;
+9. plan: hours of each row and figure on this card, and lines for gbnlib/paper/scales.toml;
+10. layers: ghost layers against plain ones over the grid of benchmarks/norm.py;
+11. runs, with graphs where these were equal and faster.
 
 Beside the standard library it imports torch, numpy, pandas, pydantic, and filelock, which comes with torch; to read
 data sets also Pillow and, by their kind, torchvision (MNIST) or pyarrow (parquet). Neither Snakemake, Sphinx,
@@ -59,6 +60,7 @@ STEPS: dict[str, Callable] = {
     "waits": checks.waits,
     "ghosts": checks.ghosts,
     "rates": speed.rates,
+    "graphs": speed.graphs,
     "together": speed.together,
     "plan": speed.plan,
     "layers": speed.layers,
@@ -73,7 +75,7 @@ TINY_NETWORKS = ("f1", "c1", "resnet44")
 def cases(setting: Setting) -> Iterator[tuple[str, tuple]]:
     """All steps in their order, each with what it is about."""
     yield "facts", ()
-    for step in ("equal", "repeat", "waits", "ghosts", "rates"):
+    for step in ("equal", "repeat", "waits", "ghosts", "rates", "graphs"):
         yield from ((step, (network,)) for network in setting.networks)
     yield from (("together", (number,)) for number in (TINY_PROCESSES if setting.tiny else PROCESSES))
     yield "plan", ()
@@ -190,7 +192,7 @@ def train(setting: Setting, report: Report, until: float) -> None:
     for name, configs in runs.groups(setting).items():
         key, started = f"runs {name}", time.monotonic()
         if configs and report.lacks(key) and started < until:
-            answer = attempt(partial(runs.train, setting, configs, until))
+            answer = attempt(partial(runs.train, setting, configs, until, runs.replayed(configs, report.known())))
             report.add(key, answer, time.monotonic() - started)
 
 

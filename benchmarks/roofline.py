@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from gbnlib import paper
 from gbnlib.nn import kernel
-from gbnlib.training.loop import take_step
+from gbnlib.training.step import take_step
 
 #: Operations that start nothing on a device.
 VIEWS = (

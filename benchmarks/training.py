@@ -38,8 +38,9 @@ from gbnlib.experiments import provenance
 from gbnlib.nn import build_network
 from gbnlib.regimes import Phase, Regime
 from gbnlib.report.networks import network_row
-from gbnlib.training import DistanceProbe, Execution, Shares, Training, loop
+from gbnlib.training import DistanceProbe, Execution, Shares, Training
 from gbnlib.training.devices import keep_freed_memory, micro_batch_within
+from gbnlib.training.step import take_step
 
 CASES = [("f1", 128), ("f1", 4096), ("c1", 128), ("c1", 2048), ("resnet44", 128), ("resnet44", 2048)]
 CODES = ("authors", "plain", "fp32", "bf16")
@@ -162,7 +163,7 @@ def ours(name: str, batch_size: int, precision: str, waits: list[float]) -> Iter
             started = time.perf_counter()
             batch = next(batches)
             waits.append(time.perf_counter() - started)
-            loop.take_step(training, training.cut(*batch))
+            take_step(training, training.cut(*batch))
             training.update += 1
             yield
 

@@ -45,6 +45,7 @@ def run(
     device: options.Device = "auto",
     memory_gb: options.MemoryGb = 0.0,
     compile: options.Compile = False,
+    graph: options.Graph = False,
     force: options.Force = False,
 ) -> None:
     """Train the runs of an item or a scale. Finished ones are not trained again.
@@ -55,7 +56,7 @@ def run(
     from gbnlib import experiments
     from gbnlib.report.listing import configs_of, no_runs_text, summary_text
 
-    execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "force": force}
+    execution = {"device": device, "memory_gb": memory_gb, "compile": compile, "graph": graph, "force": force}
     if only:
         if item or seeds or jobs:
             raise UsageError("--only names one run of the scale: leave the item, --seeds and --jobs out.")
@@ -107,6 +108,7 @@ def train(
     threads: options.Threads = 1,
     memory_gb: options.MemoryGb = 0.0,
     compile: options.Compile = False,
+    graph: options.Graph = False,
     force: options.Force = False,
 ) -> None:
     """Train a network with your own batch, rate rule, ghosts and epochs; the rest is the paper's protocol.
@@ -118,11 +120,15 @@ def train(
 
     sizes = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size}
     choices = {"dataset": dataset, "lr_rule": lr_rule, "adapt": adapt, "seed": seed}
-    execution = {"device": device, "threads": threads, "memory_gb": memory_gb, "compile": compile, "force": force}
+    execution = {"device": device, "threads": threads, "memory_gb": memory_gb, "compile": compile, "graph": graph}
     config = experiments.custom_config(network, epochs, **sizes, **choices)
     if force or not experiments.is_done(config):
         say(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
-    say(experiments.describe(experiments.run(config, observer=experiments.Observer(say, show), **execution)))
+    say(
+        experiments.describe(
+            experiments.run(config, force=force, observer=experiments.Observer(say, show), **execution)
+        )
+    )
 
 
 @app.command()

@@ -34,6 +34,9 @@ MemoryGb = Annotated[
     ),
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the network; worthwhile for long runs on a GPU.")]
+Graph = Annotated[
+    bool, typer.Option("--graph", help="Replay updates as CUDA graphs; worthwhile for small batches on a GPU.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Train finished runs again.")]
 
 RecipeBatch = Annotated[int, typer.Option("--batch-size", help="Samples per update that you want.", show_default=False)]

@@ -9,6 +9,7 @@ TITLES = {
     "waits": "Lines at which an update waits for the GPU",
     "ghosts": "Ghost layers against a loop, largest difference over the largest value",
     "rates": "Updates of each row",
+    "graphs": "Updates replayed as CUDA graphs, in float32",
     "together": "Runs of F1 at once, in processes of their own",
     "plan": "Hours of each row and figure, by precision",
     "layers": "Ghost layers and their loop over plain ones, forward and backward",

@@ -11,7 +11,7 @@ import norm
 import roofline
 import torch
 
-from card.trainings import PRECISIONS, Setting, make, training, updates
+from card.trainings import PRECISIONS, Setting, make, state, training, updates
 from gbnlib import experiments, paper
 from gbnlib.experiments import planning
 from gbnlib.training.devices import arithmetic
@@ -52,9 +52,24 @@ def rates(setting: Setting, network: str, known: dict) -> list[dict]:
     return rows
 
 
-def timed(setting: Setting, network: str, batch: int, ghost: int, precision: str) -> dict:
+def graphs(setting: Setting, network: str) -> list[dict]:
+    """Updates replayed as CUDA graphs against computed ones: whether they end alike, bit for bit, and how fast."""
+    small, large, ghost = setting.batches(network)
+    if setting.device != "cuda":
+        return [{"equal": None, "why": "only a GPU has graphs"}]
+    rows = []
+    for batch, size in ((small, 0), (large, ghost)):
+        ends = [state(make(training(network, batch, size, graph=graph), 8)) for graph in (False, True)]
+        row = {"batch": batch, "ghosts": size, "equal": torch.equal(*ends)}
+        for name, graph in (("computed", False), ("replayed", True)):
+            row |= {f"{name}_ms": timed(setting, network, batch, size, "fp32", graph)["ms"]}
+        rows.append(row)
+    return rows
+
+
+def timed(setting: Setting, network: str, batch: int, ghost: int, precision: str, graph: bool = False) -> dict:
     """Milliseconds of an update, images a second and peak memory."""
-    of = training(network, batch, ghost, precision, setting.device)
+    of = training(network, batch, ghost, precision, setting.device, graph)
     if setting.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with arithmetic(precision):

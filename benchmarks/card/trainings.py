@@ -14,7 +14,7 @@ from gbnlib.experiments.initial import initial_network
 from gbnlib.nn import convert_ghost_batchnorm
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Shares, Training
-from gbnlib.training.loop import take_step
+from gbnlib.training.step import take_step
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 SETTINGS = Phase(epoch=0, lr=0.05, momentum=0.9, weight_decay=1e-4)
@@ -54,7 +54,12 @@ def random_images(network: str, number: int) -> tuple[Tensor, Tensor]:
 
 
 def training(
-    network: str, batch_size: int, ghost_size: int = 0, precision: str = "fp32", device: str = "cuda"
+    network: str,
+    batch_size: int,
+    ghost_size: int = 0,
+    precision: str = "fp32",
+    device: str = "cuda",
+    graph: bool = False,
 ) -> Training:
     """A training at its start, as a run makes it, on two batches of random images that lie on the device."""
     card = _card(network)
@@ -76,6 +81,7 @@ def training(
         clip_norm=5.0,
         precision=precision,
         shares=Shares(batch_size, ghost_size),
+        graph=graph,
     )
 
 

@@ -112,6 +112,11 @@ def b6(case: Case) -> Decision:
     return _as_good(case, "B6", "adaptation, no ghosts")
 
 
+def b9(case: Case) -> Decision:
+    """LARS with a warm-up makes the large batch as good as the small one, at equal epochs."""
+    return _as_good(case, "B9", "LARS, warm-up")
+
+
 def _as_good(case: Case, claim: str, arm: str) -> Decision:
     """Whether an arm is not inferior to the small batch by more than a share of the gap."""
     found = {name: arm_accuracies(case.frame, name) for name in ("SB", "LB", arm)}
@@ -162,5 +167,5 @@ _CROPS = {"official": "with crops and flips", "none": "no crops and flips"}
 
 #: The function of each claim, in their order.
 BEYOND: dict[str, Callable[[Case], Decision]] = {
-    function.__name__.upper(): function for function in (b1, b2, b3, b4, b5, b6, b7, b8)
+    function.__name__.upper(): function for function in (b1, b2, b3, b4, b5, b6, b7, b8, b9)
 }

@@ -19,6 +19,10 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
     processes = processes or Processes()
     device = options.torch_device(processes.local_rank)
     check_precision(config.precision, device)
+    if options.graph and (device.type != "cuda" or processes.count > 1 or config.optimizer != "sgd"):
+        raise UsageError(
+            f"--graph is for sgd in one process on a GPU; here: {config.optimizer}, {processes.count}, '{device}'."
+        )
     dataset = data.load(config.dataset, files.data_root()).subset(config.train_size, config.held_out)
     model = _network(config, dataset.card).to(device, memory_format=torch.channels_last)
     regime = config.schedule()
@@ -40,6 +44,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
         shares=_shares(config, options, processes, model, dataset.card),
         processes=processes,
         compiled=torch.compile(model) if options.compile else None,
+        graph=options.graph,
     )
 
 

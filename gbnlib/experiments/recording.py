@@ -82,6 +82,7 @@ class Recorder(Listener):
             **provenance.hardware(device),
             **provenance.dataset(self.config.dataset),
             **self.execution,
+            "graph": self.options.graph,
             "processors": self.processors,
             "processes": training.processes.count,
             "precision": self.config.precision,

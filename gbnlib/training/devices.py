@@ -39,6 +39,7 @@ class Execution:
     micro_batch : samples of a micro-batch, in place of what `memory_gb` gives; 0 means by `memory_gb`.
     compile : compile the network (`torch.compile`), for GPUs; on a CPU it hardly pays, since nearly all time is in
         products and convolutions that stay as they are.
+    graph : replay each update as a CUDA graph, which spares the host its launches; for one process and SGD on a GPU.
     checkpoint_seconds : time between two checkpoints.
     """
 
@@ -48,6 +49,7 @@ class Execution:
     runs_per_gpu: int = 1
     micro_batch: int = 0
     compile: bool = False
+    graph: bool = False
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:

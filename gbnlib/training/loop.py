@@ -1,8 +1,8 @@
-"""The training loop: take a batch, forward and backward, clip, step, probe; evaluate; checkpoint."""
+"""The training loop: take a batch, make an update, probe; evaluate; checkpoint."""
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,20 +10,18 @@ from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gbnlib.data.batches import Batches, generator, sent
 from gbnlib.errors import Interrupted
-from gbnlib.nn import force_num_ghosts
 from gbnlib.regimes import Regime, apply_settings
-from gbnlib.training.devices import autocast
 from gbnlib.training.draws import Draws
 from gbnlib.training.evaluation import evaluate
+from gbnlib.training.graphs import Replays
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe
 from gbnlib.training.processes import Processes
-from gbnlib.training.shared_norm import normalised_together
 from gbnlib.training.shares import MicroBatch, Shares
 from gbnlib.training.statistics import RunningStatistics, recomputed_statistics
+from gbnlib.training.step import compute_step, take_step
 
 HISTORY_COLUMNS = (
     "update",
@@ -60,6 +58,7 @@ class Training:
     shares : which samples of a batch this process takes, and in which micro-batches; by default all at once.
     processes : those that train together; by default this one alone.
     compiled : used in place of `model` in training; it has the same parameters.
+    graph : make updates by replaying CUDA graphs; see `graphs.Replays`.
 
     Attributes
     ----------
@@ -86,6 +85,7 @@ class Training:
     shares: Shares | None = None
     processes: Processes = field(default_factory=Processes)
     compiled: nn.Module | None = None
+    graph: bool = False
     update: int = 0
     seconds: float = 0.0
     status: str = "running"
@@ -97,6 +97,7 @@ class Training:
         self.shares = self.shares or Shares(self.batches.batch_size)
         self.statistics = RunningStatistics(self.model)
         self.draws = Draws(self.model, self.batches.seed)
+        self.compute = Replays(compute_step) if self.graph else compute_step
 
     @cached_property
     def network(self) -> nn.Module:
@@ -207,56 +208,6 @@ def _begin_epoch(training: Training) -> None:
         for state in training.optimizer.state.values():
             if state.get("momentum_buffer") is not None:
                 state["momentum_buffer"].zero_()
-
-
-def take_step(training: Training, parts: Sequence[MicroBatch]) -> Tensor:
-    """One update by the micro-batches of a batch, as `Training.cut` gives them.
-
-    Returns (summed loss, wrong answers, samples) over all processes, without waiting for the device.
-    """
-    network = training.network  # made before the layers are told what to draw, which differs between processes
-    device, count = training.batches.labels.device, training.batches.size_of(training.update)
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    training.optimizer.zero_grad(set_to_none=True)
-    training.draws.begin(training.update, count)
-    with _as_one_batch(training, len(parts), count):
-        for part in parts:
-            training.draws.go_to(part.first)
-            forced = force_num_ghosts(training.model, part.ghosts) if part.ghosts else nullcontext()
-            more = training.processes.count > 1 and part is not parts[-1]
-            with network.no_sync() if more else nullcontext():  # gradients travel with the last part
-                with forced, autocast(training.precision, device):
-                    logits = network(part.images)
-                losses = F.cross_entropy(logits.float(), part.labels, reduction="none")
-                ((losses if part.factors is None else losses * part.factors).sum() / count).backward()
-            wrong = (logits.detach().argmax(1) != part.labels).sum()
-            seen = torch.full_like(wrong, len(part.labels))
-            sums += torch.stack([losses.detach().sum().double(), wrong.double(), seen.double()])
-        if not parts:  # the others wait for the gradients of this process too
-            network(None).sum().backward()
-    training.processes.add_up(sums)
-    if training.clip_norm:
-        _clip(list(training.model.parameters()), training.clip_norm)
-    training.optimizer.step()
-    return sums
-
-
-def _as_one_batch(training: Training, parts: int, count: int) -> AbstractContextManager[None]:
-    """Inside, the parts of a batch of `count` samples go forward as if they were one."""
-    if training.processes.count > 1 and not training.shares.ghost_size:
-        return normalised_together(training.model)
-    return training.statistics.of_one_batch(parts, training.shares.ghosts_by_rank(count), training.processes)
-
-
-def _clip(parameters: list[nn.Parameter], limit: float) -> None:
-    """Scale gradients to the global L2 norm `limit` if theirs is longer.
-
-    A shorter one would be multiplied by one. On a CPU that pass over all gradients is saved; elsewhere looking at the
-    norm would wait for the device.
-    """
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-    if norm.device.type != "cpu" or not norm + 1e-6 <= limit:
-        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
 
 def _noise_factors(training: Training, epoch: int) -> Tensor | None:

@@ -44,7 +44,7 @@ def test_a_dry_run_takes_all_steps_and_a_second_call_the_missing_ones(tmp_path, 
     assert first.returncode == 0, first.stderr
     path = tmp_path / "out" / "gpu.json"
     content = json.loads(path.read_text())
-    wanted = ["facts", *(f"{step} f1" for step in ("equal", "repeat", "waits", "ghosts", "rates"))]
+    wanted = ["facts", *(f"{step} f1" for step in ("equal", "repeat", "waits", "ghosts", "rates", "graphs"))]
     wanted += ["together 2", "plan", "layers", "runs f1, Table 1"]
     assert list(content["steps"]) == wanted
     assert not [entry for entry in content["steps"].values() if "error" in entry]
@@ -166,6 +166,18 @@ def test_runs_take_the_declared_data_unless_only_what_stands_in_for_them_is_ther
         state = lambda name, there=there: "ready" if name in there else f"missing: {name}"  # noqa: E731
         monkeypatch.setattr(gpu.runs.data, "check", state)
         assert gpu.runs.with_data(run).dataset == used
+
+
+def test_runs_replay_updates_where_that_was_found_equal_and_faster_for_all_their_networks(gpu, tmp_path):
+    c1, resnet44 = (gpu.runs.experiments.plan("table1", "paper", seeds=1)[place] for place in (5, 10))
+    assert (c1.network, resnet44.network) == ("c1", "resnet44")
+    good = [{"equal": True, "computed_ms": 5.0, "replayed_ms": 2.0}, {"equal": True}]
+    slow, other = [{**good[0], "replayed_ms": 5.0}, good[1]], [good[0], {"equal": False}]
+    decided = [
+        gpu.runs.replayed([c1, resnet44], {"graphs c1": good, "graphs resnet44": found})
+        for found in (good, slow, other, [{"equal": None, "why": "only a GPU has graphs"}])
+    ]
+    assert decided == [True, False, False, False] and not gpu.runs.replayed([c1, resnet44], {"graphs c1": good})
 
 
 def test_lines_of_waits_are_those_of_synchronisations(gpu):

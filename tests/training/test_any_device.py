@@ -12,7 +12,7 @@ from gbnlib.nn import NETWORKS, build_network
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Shares, Training
 from gbnlib.training.evaluation import evaluation_sums
-from gbnlib.training.loop import take_step
+from gbnlib.training.step import take_step
 
 SIZES = {"f1": (1, 28), "alexnet": (3, 224)}
 

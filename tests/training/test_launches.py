@@ -19,7 +19,7 @@ from gbnlib.data import Batches
 from gbnlib.nn import NETWORKS, build_network, kernel
 from gbnlib.regimes import Phase, Regime, apply_settings
 from gbnlib.training import DistanceProbe, Shares, Training
-from gbnlib.training.loop import take_step
+from gbnlib.training.step import take_step
 
 INPUTS = {"f1": (1, 28, 10), "alexnet": (3, 224, 1000), "c3": (3, 32, 100), "wresnet16-4": (3, 32, 100)}
 #: Operations that launch nothing: views, memory, and what is only noted.

@@ -14,8 +14,8 @@ from gbnlib.data.batches import generator
 from gbnlib.nn import GhostBatchNorm1d, kernel
 from gbnlib.regimes import Phase, Regime
 from gbnlib.training import DistanceProbe, Interrupted, Listener, Shares, Training, evaluate, train
-from gbnlib.training.loop import _clip
 from gbnlib.training.statistics import recomputed_statistics
+from gbnlib.training.step import _clip
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3), Phase(epoch=2, lr=0.02)), epochs=4)
 

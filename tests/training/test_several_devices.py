@@ -18,8 +18,8 @@ from gbnlib.experiments import RunConfig
 from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, Processes
-from gbnlib.training.loop import take_step
 from gbnlib.training.statistics import RunningStatistics
+from gbnlib.training.step import take_step
 from tests.data.formats import write_folder
 
 RANKS, UPDATES = 2, 2
