@@ -25,6 +25,9 @@ PAGES = [
     "api/gbnlib.nn.html",
 ]
 PICTURES = "return [...document.images].map((image) => [image.alt, image.complete && image.naturalWidth])"
+# A colour that is still changing is neither of the two.
+STILL = """document.head.append(document.createElement("style"));
+document.head.lastChild.textContent = "* { transition: none !important; }";"""
 
 # Contrast of every visible text of the page with the background it stands on, by the formula of WCAG 2.
 CONTRAST = """
@@ -59,6 +62,7 @@ def show(browser, site: Path):
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         name, query, words = page.partition("?")
         browser.get((site / name).as_uri() + query + words)
+        browser.execute_script(STILL)
 
     yield open_page
     browser.execute_script("localStorage.clear()")
@@ -94,8 +98,6 @@ def test_page_fits_a_phone(browser, show, page):
 @pytest.mark.parametrize("page", PAGES)
 def test_text_can_be_read_in_both_modes(browser, show, page):
     show(page)
-    browser.execute_script("document.head.append(document.createElement('style'))")
-    browser.execute_script("document.head.lastChild.textContent = '* { transition: none !important; }'")
     for mode in ("light", "dark"):
         browser.execute_script(f"document.documentElement.dataset.theme = '{mode}'")
         assert browser.execute_script(CONTRAST) == [], mode

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from gbnlib.report.site import abbreviations, api, runs, safe
+from gbnlib.report.site import abbreviations, api, folding, runs, safe
 
 HERE = Path(__file__).parent
 REPORT = json.loads((HERE / "report.json").read_text(encoding="utf-8"))
@@ -53,14 +53,13 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = False
-python_maximum_signature_line_length = 90
 
 # Look
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["static"]
 html_favicon = "static/favicon.svg"
 html_css_files = ["report.css"]
-html_js_files = ["print.js", ("chart.js", {"defer": "defer"})]
+html_js_files = ["print.js", ("chart.js", {"defer": "defer"}), ("equations.js", {"defer": "defer"})]
 html_copy_source = False
 html_use_index = False
 html_domain_indices = False
@@ -94,6 +93,7 @@ def setup(app):
     """Write the API pages before the sources are read; clean them; copy MathJax after the pages are written."""
     api.ignore_foreign_markup()
     safe.install(app)
+    folding.install(app)
     app.connect("doctree-read", abbreviations.explain)
     app.connect("builder-inited", lambda app: api.write_pages(Path(app.srcdir) / "api", API))
     app.connect("html-collect-pages", lambda app: runs.collected(Path(app.srcdir)))
