@@ -46,8 +46,9 @@ class Verdict:
 
     @property
     def caveat(self) -> str:
-        """What has to be said of a claim that is only remembered as the paper's; else empty."""
-        return " (remembered, not verified to be in the paper)" if self.tag == "R" else ""
+        """What has to be said of a claim that is only remembered as the paper's, or as the literature's; else empty."""
+        source = "the literature" if self.claim in BEYOND else "the paper"
+        return f" (remembered, not verified to be in {source})" if self.tag == "R" else ""
 
     @property
     def where(self) -> str:

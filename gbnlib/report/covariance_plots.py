@@ -76,7 +76,7 @@ def distances(distance: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
         if len(runs):
             style = method_style(method) | {"markevery": max(1, runs["update"].nunique() // 12)}
             mean_curve(runs, "update", "weights", style, method, ax)
-    ax.set(ylabel="distance of the weights ‖w(t) − w(0)‖")
+    ax.set(ylabel="‖w(t) − w(0)‖, all weights")
     log_updates(ax)
     name_lines(ax)
     return ax

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 
 from gbnlib.report.plots import method_style
+
+#: Points from the axis to the legend, which has no place among the marks: numbers and a label of two lines.
+_BELOW = 46
 
 
 def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax: Axes | None = None) -> Axes:
@@ -41,5 +45,6 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
     other = "the same method\nwithout the change" if over == "before" else over
     ax.set(ylim=(max(len(names), 1) - 0.5, -0.5), xlabel=f"accuracy over {other} (points)")
     if len(order) > 1:
-        ax.legend()
+        below = ax.transAxes + ScaledTranslation(0, -_BELOW / 72, ax.figure.dpi_scale_trans)
+        ax.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 0), bbox_transform=below)
     return ax

@@ -54,17 +54,18 @@ class Exhibits:
         title: str = "",
         network: NetworkView | None = None,
         runs: pd.DataFrame | None = None,
+        means: bool = True,
     ) -> None:
         """Save a figure as PNG and SVG with its title, caption and alt text, and show it.
 
         `network` heads title, caption and alt text, where the figure is of one network; the title, its finding, is in
         the alt text too. `runs` is the frame that is drawn, which is saved as CSV; where it has seeds, the caption says
-        how many and with what intervals.
+        how many and with what intervals, or that every run is drawn where the figure has no `means`.
         """
         folder = files.make_folder(self._folder("figures"))
         if runs is not None:
             files.write_text(files.inside(folder, name, ".csv"), runs.to_csv(index=False, float_format="%.6g"))
-            caption = f"{caption} {averaged(runs)}".strip()
+            caption = f"{caption} {averaged(runs, means=means)}".strip()
         alt = f"{title}. {alt}" if title else alt
         if network:
             title, caption, alt = f"{network}: {title}".removesuffix(": "), network.words(caption), network.words(alt)

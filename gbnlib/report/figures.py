@@ -20,6 +20,7 @@ TYPE, PANEL = 10.5, (4.8, 3.7)
 _NARROW, _ALONE, _CHARACTERS = 4.4, 6.6, 11.5
 #: Names of lines stand so far apart, up and down and, to be neighbours at all, to the side; in points.
 _APART, _ASIDE = 1.15 * TYPE, 45.0
+_LONG = re.compile(r"\d+\.\d{3,}")
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
@@ -47,10 +48,14 @@ def write(figure: Figure, folder: Path, name: str, title: str = "") -> None:
     for form in _forms(figure, title):
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-        short = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text.getvalue())
-        files.write_text(files.inside(folder, f"{name}{form}", ".svg"), short)
+        files.write_text(files.inside(folder, f"{name}{form}", ".svg"), _shorter(text.getvalue()))
     with files.atomic(files.inside(folder, name, ".png")) as path:
         figure.savefig(path, format="png")
+
+
+def _shorter(svg: str) -> str:
+    """An SVG whose tags have coordinates of two digits; its text, such as the numbers of an axis, is as it was."""
+    return re.sub(r"<[^>]*>", lambda tag: _LONG.sub(lambda number: f"{float(number[0]):.2f}", tag[0]), svg)
 
 
 def _forms(figure: Figure, title: str) -> Iterator[str]:
@@ -85,15 +90,20 @@ def _move_names_apart(figure: Figure) -> None:
         for column in {round(at[text][0] / _ASIDE) for text in names}:
             beside = [text for text in names if round(at[text][0] / _ASIDE) == column]
             heights = [at[text][1] for text in beside]
-            for text, height, moved in zip(beside, heights, apart(heights, _APART), strict=True):
+            floor = (ax.bbox.y0 * 72 / figure.dpi) + TYPE / 2  # below are the axis and its numbers
+            for text, height, moved in zip(beside, heights, apart(heights, _APART, floor), strict=True):
                 text.set_position((7, moved - height))
 
 
-def apart(heights: Sequence[float], least: float) -> list[float]:
-    """Rising heights, moved as little as it takes until neighbours are `least` apart: those too near share a middle."""
+def apart(heights: Sequence[float], least: float, floor: float = -np.inf) -> list[float]:
+    """Rising heights, moved as little as it takes until neighbours are `least` apart: those too near share a middle.
+
+    None ends below `floor`.
+    """
     pools: list[list[float]] = []
     for height in heights:
         pools.append([height])
         while len(pools) > 1 and np.mean(pools[-1]) - np.mean(pools[-2]) < least * sum(map(len, pools[-2:])) / 2:
             pools[-2:] = [pools[-2] + pools[-1]]
-    return [np.mean(pool) + least * (place - (len(pool) - 1) / 2) for pool in pools for place in range(len(pool))]
+    moved = [np.mean(pool) + least * (place - (len(pool) - 1) / 2) for pool in pools for place in range(len(pool))]
+    return [max(height, floor + least * place) for place, height in enumerate(moved)]

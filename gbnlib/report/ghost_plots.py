@@ -44,7 +44,7 @@ def noise(scatter: pd.DataFrame, *, ax: Axes) -> Axes:
         ax.errorbar(part.ghost_size, part.sd, yerr=ends, linestyle="", **style)
         ax.plot(part.ghost_size, part.expected, "--", color=color, zorder=0)
     ax.plot([], [], "--", color="0.4", label="leading order")
-    ax.set(xscale="log", yscale="log", xlabel="ghost size", ylabel="standard deviation of the output")
+    ax.set(xscale="log", yscale="log", xlabel="ghost size", ylabel="sd of the output")
     ax.set_xticks(scatter.ghost_size.unique(), [str(size) for size in scatter.ghost_size.unique()], minor=False)
     ax.set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"], minor=False)
     ax.minorticks_off()
@@ -87,7 +87,7 @@ def layer_costs(costs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for code, marker, color in (("loop over ghosts", "x", "C1"), ("gbnlib", "o", "C0")):
         ax.plot([], [], marker, color=color, label=code)
     ax.axhline(1, color="0.3", linewidth=1)
-    ax.set_xticks(range(len(groups)), [f"{layout}\n{dtype}" for layout, dtype in groups.groups])
+    ax.set_xticks(range(len(groups)), ["\n".join((*layout.split("-"), dtype)) for layout, dtype in groups.groups])
     ax.set_yscale("log", base=2)
     ax.yaxis.set_major_formatter("{x:g}")
     ax.set(ylabel="time over plain batch normalization")

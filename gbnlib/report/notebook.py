@@ -10,6 +10,7 @@ from gbnlib import claims, data, experiments, files, paper
 from gbnlib.claims.decision import INCONCLUSIVE
 from gbnlib.experiments import duration, provenance
 from gbnlib.report import plots
+from gbnlib.report.cards import cards
 from gbnlib.report.exhibits import Exhibits
 from gbnlib.report.items import get_item
 from gbnlib.report.listing import plan_frame, summary_text
@@ -18,7 +19,14 @@ from gbnlib.report.network_view import NetworkView
 from gbnlib.report.parameters import patience, read_parameters
 from gbnlib.report.record import Record
 from gbnlib.report.results import Results
-from gbnlib.report.wording import finding, tally, verdict_card
+from gbnlib.report.wording import finding, tally
+
+#: How runs are told that have one value alone of what a figure compares.
+_LONE = {
+    "batch_size": "of batch size {}",
+    "high_rate": "with a first phase of {:g} epochs",
+    "method": "of method {}",
+}
 
 
 def begin(item: str, namespace: Mapping[str, object]) -> "Notebook":
@@ -56,8 +64,8 @@ class Notebook(Results, Exhibits):
             if len(rows) and (not compare or rows[compare].nunique() > 1):
                 yield network, rows
             elif len(rows):
-                only = f"only runs of {compare.replace('_', ' ')} {rows[compare].iloc[0]}, with nothing to compare"
-                self.say(f"*{network}: {only}.*")
+                only = _LONE[compare].format(rows[compare].iloc[0])
+                self.say(f"*{network}: only runs {only}, with nothing to compare.*")
             else:
                 self.say(f"*{network}: no finished runs.*")
 
@@ -107,11 +115,15 @@ class Notebook(Results, Exhibits):
 
     def show_deviations(self) -> None:
         """Show where the suite departs from the paper or its code in this item."""
+        deviations = pd.DataFrame(paper.deviations(self.item.name))
+        if deviations.empty:
+            self.say("The paper has nothing of this to deviate from.")
+            return
         caption = (
             "Deviations: the paper or its code, here, and why. [P] printed, [C] read in the code, [D] digitised from a "
             "plot, [R] remembered, not verified."
         )
-        self._show(pd.DataFrame(paper.deviations(self.item.name)), caption)
+        self._show(deviations, caption)
 
     def check(self, history: pd.DataFrame | None = None) -> None:
         """Say what is complete, what is missing and what diverged; assert what must never be false."""
@@ -155,8 +167,8 @@ class Notebook(Results, Exhibits):
     def show_verdicts(self, verdicts: Sequence[claims.Verdict]) -> None:
         """Save verdicts and show them as cards."""
         claims.write_verdicts(verdicts, self._folder("verdicts"))
-        for verdict in verdicts:
-            display(Markdown(verdict_card(verdict)))
+        for card in cards(verdicts):
+            display(card, raw=True)
         if not verdicts:
             display(Markdown(f"**{', '.join(self.item.claims)}: not tested at this scale.**"))
 
@@ -175,7 +187,7 @@ class Notebook(Results, Exhibits):
         if self.measured:
             rows.append(("measurements", tally(made, len(self.measured))))
             rows.append(("measuring time", duration(sum(found.seconds for found in made))))
-        self._show(pd.DataFrame([*rows, *facts.items()], columns=["of", "is"]), "Where these results come from.")
+        self._show(pd.DataFrame([*rows, *facts.items()], columns=["what", "value"]), "Where these results come from.")
         if self.by_hand:
             self.say(f"Executed by hand: what was saved is in `{self._folder('')}`, and the report is as it was.")
 

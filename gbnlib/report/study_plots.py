@@ -86,7 +86,7 @@ def _mean_of_logs(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
 
 
 def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Final accuracy of each arm, a row an arm, with the samples that it took in times the small batch's beside it.
+    """Final accuracy of each arm, a row an arm, and at the right the samples that it took, in times the small batch's.
 
     The full line is the small batch's mean, the dashed one the large batch's.
     """
@@ -97,12 +97,12 @@ def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None)
         color = "C0" if row.cost <= 1 else "C1"
         ends = np.nan_to_num([[row.accuracy - row.low], [row.high - row.accuracy]])
         ax.errorbar(row.accuracy, height, xerr=ends, fmt="o", color=color, capsize=3)
-        ax.annotate(f" {row.cost:.3g} ×", (row.high if row.n > 1 else row.accuracy, height), va="center")
+        place = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+        ax.annotate(f"{row.cost:.3g} ×", (1, height), (6, 0), annotation_clip=False, **place)
         if arm in ("SB", "LB"):
             ax.axvline(row.accuracy, color="0.6", linewidth=1, linestyle="-" if arm == "SB" else "--")
     ax.set_yticks(range(len(table)), table.index)
-    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="final validation accuracy (%); beside it the samples, in times SB's")
-    ax.margins(x=0.12)
+    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="final validation accuracy (%); right: samples, SB = 1")
     return ax
 
 

@@ -23,14 +23,14 @@ def cell(value: object, digits: int) -> str:
     return str(value)
 
 
-def averaged(runs: pd.DataFrame) -> str:
+def averaged(runs: pd.DataFrame, *, means: bool = True) -> str:
     """What a figure of some runs or measurements draws of their seeds, as a sentence of its caption."""
     if "seed" not in runs:
         return ""
     keys = [key for key in ("network", "method", "batch_size") if key in runs]
     counts = runs.groupby(keys).seed.nunique() if keys else pd.Series([runs.seed.nunique()])
     low, high = int(counts.min()), int(counts.max())
-    if high < paper.minimum_seeds():
+    if high < paper.minimum_seeds() or not means:
         return f"Every run is drawn ({high} seed{'s' * (high > 1)})."
     seeds = f"{low}" if low == high else f"{low} to {high}"
     few = "" if low >= paper.minimum_seeds() else f"; every run where there are under {paper.minimum_seeds()}"
@@ -61,13 +61,13 @@ def rises(history: pd.DataFrame) -> str:
 
 
 def decided(effects: pd.DataFrame, over: str) -> str:
-    """With how many changes a method is above what it is compared with, and below, as a title."""
+    """In how many protocols a method is above what it is compared with, and below, as a title."""
     told = [
-        f"{method} is above with {(rows.decided & (rows.estimate > 0)).sum()} of {len(rows)} changes, "
-        f"below with {(rows.decided & (rows.estimate < 0)).sum()}"
+        f"{method} lies above {over} in {(rows.decided & (rows.estimate > 0)).sum()} of {len(rows)} protocols, "
+        f"below in {(rows.decided & (rows.estimate < 0)).sum()}"
         for method, rows in effects[effects.over == over].groupby("method", sort=False)
     ]
-    return f"Against {over}, {'; '.join(told)}"
+    return "; ".join(told)
 
 
 def noise_falls(scatter: pd.DataFrame) -> str:
@@ -96,16 +96,3 @@ def better_fits(growth: pd.DataFrame) -> str:
     by_log = growth["R² in log t"] > growth["R² as a power"]
     fits = [f"α = {a}: {'log t' if log else 'a power of t'}" for a, log in zip(growth["α"], by_log, strict=True)]
     return f"What fits the distance better, {'; '.join(fits)}"
-
-
-def verdict_card(verdict: claims.Verdict) -> str:
-    """A verdict as a card in Markdown."""
-    where = f"{verdict.network_label} on {verdict.dataset_label}, scale {verdict.scale}"
-    lines = [
-        f"> **{verdict.claim}: {verdict.verdict}** ({where})",
-        f"> {verdict.statement}{verdict.caveat}.",
-        f"> *Evidence.* {verdict.evidence}.",
-        f"> *Criterion.* {verdict.criterion}",
-        f"> *In the paper* [{verdict.tag}]: {verdict.published}.",
-    ]
-    return "  \n".join(lines)

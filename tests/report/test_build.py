@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -392,6 +393,24 @@ def test_a_saved_figure_takes_the_place_of_its_output_and_caption_and_others_sta
     assert figure.source == "{piece} figure-figures/y, by code-0" and last["outputs"] == [other]
     assert [each["metadata"]["tags"] for each in (first, last)] == [["hide-input"], ["remove-input"]]
     assert last["source"]  # MyST-NB leaves out a cell without any
+
+
+@pytest.mark.parametrize(("tag", "folded"), [("comparison", True), ("figure", False), ("table", False)])
+def test_a_table_is_folded_under_its_caption_unless_it_is_what_a_cell_is_for(tag, folded):
+    html = "<table><caption>Runs &amp; seeds.</caption><tr><td>1</td></tr></table>"
+    table = {"output_type": "display_data", "data": {"text/html": html}, "metadata": {}}
+    said = {"output_type": "display_data", "data": {"text/plain": "said"}, "metadata": {}}
+    cell = {"cell_type": "code", "source": "x", "metadata": {"tags": [tag]}, "outputs": [said, table, said]}
+    cells = [each for each in page_of(cell) if each.cell_type == "code"]
+    closed = [each.metadata.mystnb.code_prompt_show for each in cells if "hide-output" in each.metadata.tags]
+    assert closed == ["Runs & seeds."] * folded
+    assert [output for each in cells for output in each.outputs] == [said, table, said]
+
+
+def test_the_command_of_the_front_page_is_that_of_its_scale(fake_results, tmp_path):
+    shutil.copytree(fake_results / "quick", tmp_path / "desk", ignore=shutil.ignore_patterns("report"))
+    site_pages.write_source(read_contents(tmp_path / "desk"), tmp_path / "source")
+    assert "\nmake reproduce SCALE=desk\nmake test\n" in (tmp_path / "source" / "index.md").read_text()
 
 
 @pytest.mark.parametrize("ran", [True, False])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
 from gbnlib import claims, paper
-from gbnlib.report import figures, plots, wording
+from gbnlib.report import effect_plots, figures, plots, wording
 
 
 def lab(color: object) -> np.ndarray:
@@ -47,6 +47,33 @@ def test_heights_end_apart_around_the_same_mean(heights: list[float], least: flo
     moved = figures.apart(sorted(heights), least)
     assert all(after - before >= least - 1e-9 for before, after in pairwise(moved))
     assert sum(moved) == pytest.approx(sum(heights), abs=1e-6)
+
+
+def test_heights_stay_above_a_floor_and_apart() -> None:
+    assert figures.apart([0, 1, 9], 2, floor=1) == [1, 3, 9]
+
+
+def test_coordinates_are_short_and_the_numbers_of_an_axis_as_they_were(tmp_path) -> None:
+    plots.set_theme()
+    figure, ax = plt.subplots()
+    ax.plot([0, 1], [0.0005, 0.0015])
+    ax.set_yticks([0.0005, 0.001, 0.0015])
+    figures.write(figure, tmp_path, "x")
+    plt.close(figure)
+    text = (tmp_path / "x.svg").read_text()
+    assert all(f">{tick}<" in text for tick in ("0.0005", "0.0010", "0.0015"))
+    assert not re.search(r'[" ]\d+\.\d{3,}[" ]', text)
+
+
+def test_the_legend_of_a_forest_plot_is_below_the_marks() -> None:
+    plots.set_theme()
+    rows = [(method, "x", "before", 0.5, 0.4, 0.6, True, "declared") for method in ("SB", "LB", "LB+LR")]
+    names = ["method", "changed", "over", "estimate", "low", "high", "decided", "on"]
+    ax = effect_plots.forest(pd.DataFrame(rows, columns=names), "before")
+    ax.figure.draw_without_rendering()
+    legend, label = ax.get_legend().get_window_extent(), ax.xaxis.label.get_window_extent()
+    plt.close(ax.figure)
+    assert legend.y1 <= label.y0 + 1
 
 
 def contrast_on_white(color: object) -> float:
@@ -139,4 +166,4 @@ def test_steps_in_which_the_error_rises_are_counted() -> None:
 def test_decided_changes_are_counted_by_their_side() -> None:
     rows = [("LB", "a", 0.5, True), ("LB", "b", -0.5, True), ("LB", "c", 2.0, False), ("before", "d", 1.0, True)]
     effects = pd.DataFrame(rows, columns=["over", "changed", "estimate", "decided"]).assign(method="LB+LR")
-    assert wording.decided(effects, "LB") == "Against LB, LB+LR is above with 1 of 3 changes, below with 1"
+    assert wording.decided(effects, "LB") == "LB+LR lies above LB in 1 of 3 protocols, below in 1"

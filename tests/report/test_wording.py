@@ -30,6 +30,11 @@ def test_a_caption_says_what_is_averaged(seeds: dict[str, int], words: str) -> N
     assert averaged(pd.DataFrame(rows)) == words
 
 
+def test_a_caption_of_single_runs_speaks_of_no_means() -> None:
+    runs = pd.DataFrame({"seed": [0, 1, 2]})
+    assert averaged(runs, means=False) == "Every run is drawn (3 seeds)."
+
+
 def test_titles_of_the_theory_say_what_its_tables_hold() -> None:
     scatter = pd.DataFrame({"ghost_size": [8, 8, 32], "sd": [0.3, 0.5, 0.2]})
     assert wording.noise_falls(scatter) == "From ghosts of 8 to ghosts of 32 the noise falls by a factor of 2.0"

@@ -93,6 +93,10 @@ class Contents:
         found = self.files(exhibit)
         return found.get("svg") or found.get("png") if exhibit.folder == "figures" else None
 
+    def thumbnail(self, exhibit: Exhibit) -> Path | None:
+        """Return the file that a card shows of a figure: of its panels, the first."""
+        return self.files(exhibit).get("-narrow.svg") or self.picture(exhibit)
+
     def first_picture(self, entry: Entry) -> Exhibit | None:
         """Return the figure that stands for an item."""
         return next((exhibit for exhibit in entry.facts.exhibits if self.picture(exhibit)), None)

@@ -7,6 +7,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import nbformat
+from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -106,25 +107,53 @@ def _inert(source: str) -> str:
 def _code(cell: NotebookNode, anchor: str, words: Callable[[str, str], str]) -> list[NotebookNode]:
     """A cell with its code folded, below each figure or table what the page says of it, and the other outputs.
 
-    MyST-NB leaves out a cell whose source is empty.
+    Folded under its caption is a table that is beside what the cell is for. MyST-NB leaves out a cell whose source is
+    empty.
     """
     tag, source, shown = "remove-input" if _tags(cell) & PARAMETER_TAGS else "hide-input", cell.source, []
     if exhibits(cell.outputs):
         shown.append(new_markdown_cell(f"({anchor})="))
-    for outputs, below in _parts(cell.outputs, lambda exhibit: words(exhibit, anchor)):
+    folds = not _tags(cell) & FIGURE_TAGS
+    for outputs, below in _parts(cell.outputs, lambda exhibit: words(exhibit, anchor), folds):
         if outputs or tag != "remove-input" or source != "pass":
-            metadata = {"tags": [tag], "mystnb": {"image": {"alt": "Picture drawn by the code of this cell"}}}
-            shown.append(new_code_cell(source, metadata=metadata, outputs=outputs))
+            shown.append(_outputs(source, tag, outputs, _caption(outputs) if folds else ""))
         if below:
             shown.append(new_markdown_cell(below))
         tag, source = "remove-input", "pass"
     return shown
 
 
-def _parts(outputs: list[NotebookNode], words: Callable[[str], str]) -> Iterator[tuple[list[NotebookNode], str]]:
-    """Outputs up to each figure or table, and the words below it, which hold a saved figure and its caption."""
+def _outputs(source: str, tag: str, outputs: list[NotebookNode], caption: str) -> NotebookNode:
+    """Outputs with the code that made them; with a caption they are folded, and it stands for them."""
+    shown = {"image": {"alt": "Picture drawn by the code of this cell"}}
+    folded = {"code_prompt_show": caption, "code_prompt_hide": caption} if caption else {}
+    tags = [tag, "hide-output"] if caption else [tag]
+    return new_code_cell(source, metadata={"tags": tags, "mystnb": shown | folded}, outputs=outputs)
+
+
+def _caption(outputs: list[NotebookNode]) -> str:
+    """What the table that these outputs are says it shows; '' if they are none."""
+    html = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+    if "<table" not in html:
+        return ""
+    caption = BeautifulSoup(html, "html.parser").find("caption")
+    return caption.get_text() if caption else "Table"
+
+
+def _parts(
+    outputs: list[NotebookNode], words: Callable[[str], str], folds: bool
+) -> Iterator[tuple[list[NotebookNode], str]]:
+    """Outputs up to each figure or table, and the words below it, which hold a saved figure and its caption.
+
+    A table that is folded is a part of its own.
+    """
     kept, inside = [], set()
     for output in filter(_visible, outputs):
+        if folds and _caption([output]):
+            yield kept, ""
+            yield [output], "".join(map(words, exhibits([output])))
+            kept = []
+            continue
         below = "".join(map(words, exhibits([output])))
         if PICTURE in below:
             inside.update(exhibits([output]))

@@ -79,7 +79,7 @@
       }
       const last = curve.error.length - 1;
       const words =
-        `${curve.label}: ${curve.error[last]} % after ${number(curve.epochs[last])} epochs and ` +
+        `${curve.label}: ${curve.error[last].toFixed(2)} % after ${number(curve.epochs[last])} epochs and ` +
         `${number(curve.updates[last])} updates, n = ${curve.n}`;
       const drawn = put("path", { class: "curve", d: `M${path(curve.error).join("L")}`, style: `stroke:${hue}` });
       for (const [name, value] of [["tabindex", 0], ["role", "img"], ["aria-label", words]]) drawn.setAttribute(name, value);
@@ -90,7 +90,7 @@
       for (const event of ["mouseenter", "focus", "click"]) drawn.addEventListener(event, mark(true));
       for (const event of ["mouseleave", "blur"]) drawn.addEventListener(event, mark(false));
       const end = curve[axis][last];
-      return { x: x(end), y: y(curve.error[last]), text: `${curve.label}, ${curve.error[last]} %`, hue };
+      return { x: x(end), y: y(curve.error[last]), text: `${curve.label}, ${curve.error[last].toFixed(2)} %`, hue };
     };
 
     // Labels stand at the ends of their lines, pushed apart from the top and then back from the bottom.
