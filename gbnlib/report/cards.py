@@ -34,7 +34,7 @@ def _card(verdicts: list[Verdict]) -> dict[str, str]:
     facts = [("Criterion", first.criterion), (f"{where} [{first.tag}]", first.published)]
     html = [f"<b>{escape(first.claim)}</b> {escape(first.statement + first.caveat)}."]
     html += [f"{badge(verdict)} {escape(words)}." for verdict, words in told]
-    html += [f"<i>{name}.</i> {escape(words)}" for name, words in facts]
+    html += [f"<i>{name}.</i> {escape(words.removesuffix('.'))}." for name, words in facts]
     text = [f"{first.claim} {first.statement}{first.caveat}."]
     text += [f"{name}: {words}" for name, words in (*told, *facts)]
     paragraphs = "".join(f"<p>{line}</p>" for line in html)

@@ -33,8 +33,11 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
     ax.axvline(0, color="0.5", linewidth=1)
     names = list(dict.fromkeys(zip(shown.on, shown.changed, strict=True)))
     order = list(dict.fromkeys(shown.method))
+    beside = shown.groupby(["on", "changed"]).method.agg(list)
     for row in shown.itertuples():
-        height = names.index((row.on, row.changed)) + 0.18 * (order.index(row.method) - (len(order) - 1) / 2)
+        place = names.index((row.on, row.changed))
+        at = beside[row.on, row.changed]
+        height = place + 0.18 * (at.index(row.method) - (len(at) - 1) / 2)
         style = {**method_style(row.method), "linestyle": "", "markersize": 7}
         face = style["color"] if row.decided else "white"
         ends = [[row.estimate - row.low], [row.high - row.estimate]]

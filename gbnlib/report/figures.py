@@ -16,7 +16,7 @@ from gbnlib import files
 
 #: The size of all text in points, and of a panel in inches.
 TYPE, PANEL = 10.5, (4.8, 3.7)
-#: Inches of the narrow form and of a panel that is alone; characters of a title in an inch.
+#: Inches of the narrow form and of a panel that is alone; characters of a title in an inch, at most.
 _NARROW, _ALONE, _CHARACTERS = 4.4, 6.6, 11.5
 #: Names of lines stand so far apart, up and down and, to be neighbours at all, to the side; in points.
 _APART, _ASIDE = 1.15 * TYPE, 45.0
@@ -73,11 +73,20 @@ def _forms(figure: Figure, title: str) -> Iterator[str]:
     for form, (places, width, down) in forms.items():
         for ax, place in zip(axes, places, strict=False):
             ax.set_subplotspec(place)
-        words = textwrap.fill(title, int(width * _CHARACTERS))
-        figure.suptitle(words, x=0.01, ha="left", fontweight="bold")
-        figure.set_size_inches(width, height * down + 0.2 * words.count("\n"))
+        figure.set_size_inches(width, height * down)
+        figure.set_figheight(height * down + 0.2 * _head(figure, title).count("\n"))
         _move_names_apart(figure)
         yield form
+
+
+def _head(figure: Figure, title: str) -> str:
+    """Give a figure its title in lines that fit its width, and return them."""
+    for characters in range(int(figure.get_figwidth() * _CHARACTERS), 0, -1):
+        lines = textwrap.fill(title, characters)
+        heading = figure.suptitle(lines, x=0.01, ha="left", fontweight="bold")
+        if heading.get_window_extent().width <= 0.96 * figure.bbox.width:
+            break
+    return lines
 
 
 def _move_names_apart(figure: Figure) -> None:

@@ -21,8 +21,9 @@ RATES = ("none", "sqrt", "linear")
 def try_it(batch: int = 512, ghost: int = 32, rate: str = "sqrt", same_updates: bool = False) -> None:
     """Train F1 on the embedded digits as you choose, and draw the run over the finished ones of the quick scale.
 
-    It takes 10 to 20 s, with `same_updates` as many times longer as the batch is larger than the small one, and is read
-    from disk the second time. Where ipywidgets is installed, sliders follow. A wrong value is a `UsageError`.
+    It takes 10 to 20 s, with `same_updates` about as many times longer as the batch is larger than the small one: how
+    long is said before it begins. The second time the run is read from disk. Where ipywidgets is installed, sliders
+    follow. A wrong value is a `UsageError`.
 
     batch : samples an update. ghost : samples normalised together, 0 for plain batch normalization. rate : "none" (that
     of the small batch), or scaled by the ratio of the batches, "sqrt" or "linear". same_updates : regime adaptation.
@@ -63,6 +64,8 @@ def chosen(batch: int, ghost: int, rate: str, same_updates: bool) -> experiments
 def _train_and_draw(config: experiments.RunConfig) -> None:
     """Draw a run, trained before if it has to be."""
     if not experiments.is_done(config):
+        wait = experiments.duration(max(1, experiments.estimated_seconds(config, "quick")))
+        display(Markdown(f"*{experiments.updates(config):,} updates, about {wait}.*"))
         with watched([config]) as observer:
             experiments.run(config, observer=observer)
     others = experiments.load_runs(experiments.plan("table1", "quick"))[0]

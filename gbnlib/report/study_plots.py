@@ -102,7 +102,7 @@ def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None)
         if arm in ("SB", "LB"):
             ax.axvline(row.accuracy, color="0.6", linewidth=1, linestyle="-" if arm == "SB" else "--")
     ax.set_yticks(range(len(table)), table.index)
-    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="final validation accuracy (%); right: samples, SB = 1")
+    ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="final validation accuracy (%)\nat the right: samples, in times SB's")
     return ax
 
 

@@ -3,13 +3,17 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from gbnlib import files
+from gbnlib.claims import Verdict
+from gbnlib.claims.decision import NOT_TESTED
 from gbnlib.report.build import build_report
+from gbnlib.report.cards import cards
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -69,6 +73,7 @@ NOTEBOOK = [
     ("code", '# Parameters\nscale = "quick"', ("injected-parameters",)),
     ("md", "## Figure", ()),
     ("code", 'save_figure(fig, "figure1_gap", caption, alt)', ("figure",)),
+    ("code", "compare()", ("comparison",)),
 ]  # fmt: skip
 
 
@@ -136,7 +141,12 @@ def write_notebooks(folder: Path) -> None:
     data = {"image/png": picture, "text/plain": "<Figure>"}
     metadata = {"image/png": {"alt": GAP["alt"]}, "exhibit": "figures/figure1_gap"}
     caption = {"text/markdown": f"*{GAP['caption'].replace('*', '')}*", "text/plain": "<Markdown>"}
-    full.cells[-1].outputs = [
+    heads, values = "<th>a column that is wide</th>" * 6, "<td>12345.6789</td>" * 6
+    table = f"<table><caption>Compared.</caption><tr>{heads}</tr><tr>{values}</tr></table>"
+    judged = Verdict("C1", "Errors grow", "reproduced", evidence="+1", network_label="F1", dataset_label="MNIST")
+    shown = [{"text/html": table}, *cards([judged, replace(judged, verdict=NOT_TESTED)])]
+    full.cells[-1].outputs = [nbformat.v4.new_output("display_data", each) for each in shown]
+    full.cells[-2].outputs = [
         nbformat.v4.new_output("display_data", data, metadata=metadata),
         nbformat.v4.new_output("display_data", caption, metadata={"caption": "figures/figure1_gap"}),
     ]

@@ -217,6 +217,18 @@ def test_axe_finds_nothing(browser, show, page: str, width: int) -> None:
         assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found] == [], theme
 
 
+@pytest.mark.parametrize("width", [420, 1400])
+def test_a_number_of_a_table_is_on_one_line(browser, show, width: int) -> None:
+    show("items/01_figure1_generalization_gap.html", width)
+    browser.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    lines = """return [...document.querySelectorAll(".cell_output td")].map((cell) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return range.getClientRects().length;
+    })"""
+    assert set(browser.execute_script(lines)) == {1}
+
+
 def test_search_has_no_twins(browser, show):
     show("search.html?q=covariance")
     results = until(lambda: browser.find_elements("css selector", "ul.search li a"))

@@ -68,12 +68,15 @@ def test_coordinates_are_short_and_the_numbers_of_an_axis_as_they_were(tmp_path)
 def test_the_legend_of_a_forest_plot_is_below_the_marks() -> None:
     plots.set_theme()
     rows = [(method, "x", "before", 0.5, 0.4, 0.6, True, "declared") for method in ("SB", "LB", "LB+LR")]
+    rows.append(("LB", "alone", *rows[0][2:]))
     names = ["method", "changed", "over", "estimate", "low", "high", "decided", "on"]
     ax = effect_plots.forest(pd.DataFrame(rows, columns=names), "before")
     ax.figure.draw_without_rendering()
     legend, label = ax.get_legend().get_window_extent(), ax.xaxis.label.get_window_extent()
     plt.close(ax.figure)
     assert legend.y1 <= label.y0 + 1
+    heights = sorted(bar.lines[0].get_ydata()[0] for bar in ax.containers)
+    assert heights == pytest.approx([-0.18, 0, 0.18, 1])  # what is alone stands at its row
 
 
 def contrast_on_white(color: object) -> float:
@@ -113,6 +116,17 @@ def test_lines_have_their_names_beside_their_ends_and_no_legend(pair) -> None:
         for line in (line for line in ax.lines if line.get_label() in names):
             assert names[line.get_label()].xy == (line.get_xdata()[-1], line.get_ydata()[-1])
         assert all(contrast_on_white(text.get_color()) > 4.5 for text in names.values())
+
+
+@pytest.mark.parametrize("form", ["-narrow", ""])
+def test_a_title_of_capitals_fits_its_figure(form: str) -> None:
+    plots.set_theme()
+    figure = plt.subplots()[0]
+    title = "ACCURACY OF LB+LR+GBN+RA MINUS THAT OF SB AND OF LB+LR+GBN " * 2
+    next(each for each in figures._forms(figure, title) if each == form)
+    figure.draw_without_rendering()
+    plt.close(figure)
+    assert figure._suptitle.get_window_extent().x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("form", ["-narrow", ""])
