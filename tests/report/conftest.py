@@ -73,6 +73,7 @@ NOTEBOOK = [
     ("code", '# Parameters\nscale = "quick"', ("injected-parameters",)),
     ("md", "## Figure", ()),
     ("code", 'save_figure(fig, "figure1_gap", caption, alt)', ("figure",)),
+    ("md", "## Paper and reproduction", ()),
     ("code", "compare()", ("comparison",)),
 ]  # fmt: skip
 
@@ -146,7 +147,7 @@ def write_notebooks(folder: Path) -> None:
     judged = Verdict("C1", "Errors grow", "reproduced", evidence="+1", network_label="F1", dataset_label="MNIST")
     shown = [{"text/html": table}, *cards([judged, replace(judged, verdict=NOT_TESTED)])]
     full.cells[-1].outputs = [nbformat.v4.new_output("display_data", each) for each in shown]
-    full.cells[-2].outputs = [
+    full.cells[-3].outputs = [
         nbformat.v4.new_output("display_data", data, metadata=metadata),
         nbformat.v4.new_output("display_data", caption, metadata={"caption": "figures/figure1_gap"}),
     ]

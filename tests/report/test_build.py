@@ -178,7 +178,7 @@ def test_a_methods_name_is_explained_where_a_page_uses_it_first(pages):
 
 def test_what_is_not_tested_is_listed_below_the_cards(pages):
     page = pages["items/01_figure1_generalization_gap.html"]
-    assert len(page.select(".verdict-card")) == 1
+    assert len(page.select(".verdict-card .card-facts")) == 1
     where = "C1 on MNIST digits (5,000 embedded) (no finished runs)."
     assert f"C1 , validation error at equal epochs grows with batch size: {where}" in words(page)
 
