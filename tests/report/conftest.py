@@ -68,7 +68,7 @@ NOTEBOOK = [
     ("md", "## What the paper claims\n\nThe gap $E_L - E_S$ grows; see [the start](00_start_here.ipynb) "
      "and [ImageNet](05_table2_imagenet.ipynb).\n\n$$g = \\frac{1}{M} \\sum_n g_n"
      " = g_1 + g_2 + g_3 + g_4 + g_5 + g_6 + g_7 + g_8 + g_9 + g_{10}$$", ()),
-    ("md", "## Parameters", ()),
+    ("md", "## Parameters\n\n`papermill notebooks/01_figure1_generalization_gap_and_more.ipynb out.ipynb`", ()),
     ("code", 'scale: str = "smoke"  # how much to run', ("parameters",)),
     ("code", '# Parameters\nscale = "quick"', ("injected-parameters",)),
     ("md", "## Figure", ()),

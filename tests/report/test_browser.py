@@ -29,6 +29,13 @@ PICTURES = "return [...document.images].map((image) => [image.alt, image.complet
 STILL = """document.head.append(document.createElement("style"));
 document.head.lastChild.textContent = "* { transition: none !important; }";"""
 
+# Words of paragraphs and tables that reach over the edge of a phone, where nothing scrolls to them.
+CUT = """return [...document.querySelectorAll("article :is(p, li, td)")]
+  .filter((each) => each.checkVisibility() && !each.closest(".pst-scrollable-table-container, .output"))
+  .filter((each) => { const range = document.createRange(); range.selectNodeContents(each);
+    return range.getBoundingClientRect().right > innerWidth + 1; })
+  .map((each) => each.outerHTML.slice(0, 120));"""
+
 # Contrast of every visible text of the page with the background it stands on, by the formula of WCAG 2.
 CONTRAST = """
 const luminance = ([r, g, b]) => [r, g, b].map((c) => c / 255)
@@ -93,6 +100,7 @@ def test_page_loads_whole_and_only_from_disk(browser, show, asked, page):
 def test_page_fits_a_phone(browser, show, page):
     show(page, width=390)
     assert browser.execute_script("return [innerWidth, document.documentElement.scrollWidth]") == [390, 390]
+    assert browser.execute_script(CUT) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
