@@ -117,6 +117,19 @@ def b9(case: Case) -> Decision:
     return _as_good(case, "B9", "LARS, warm-up")
 
 
+def b10(case: Case) -> Decision:
+    """A growing batch is worth as much as a falling rate, at equal epochs."""
+    found = {name: arm_accuracies(case.frame, name) for name in ("growing batch", "SB")}
+    if none := lacking(found):
+        return none
+    more, margin = stats.difference(*found.values(), paper.confidence()), paper.all_claims()["B10"].margin
+    runs = case.frame[case.frame.arm.isin(found)]
+    made, before = (int(runs[runs.arm == name]["update"].max()) for name in found)
+    evidence = f"growing batch − SB: {more.text('points', sign=True)}, by {made:,} updates in place of {before:,}"
+    shown = effect("accuracy of a growing batch minus SB", more, unit="points", least=-margin, most=margin)
+    return Decision(within(more, -margin, margin), evidence, min(more.n), shown)
+
+
 def _as_good(case: Case, claim: str, arm: str) -> Decision:
     """Whether an arm is not inferior to the small batch by more than a share of the gap."""
     found = {name: arm_accuracies(case.frame, name) for name in ("SB", "LB", arm)}
@@ -167,5 +180,5 @@ _CROPS = {"official": "with crops and flips", "none": "no crops and flips"}
 
 #: The function of each claim, in their order.
 BEYOND: dict[str, Callable[[Case], Decision]] = {
-    function.__name__.upper(): function for function in (b1, b2, b3, b4, b5, b6, b7, b8, b9)
+    function.__name__.upper(): function for function in (b1, b2, b3, b4, b5, b6, b7, b8, b9, b10)
 }

@@ -92,7 +92,7 @@ def fitting_text(config: RunConfig, options: Execution) -> str:
     model = initial_network(config.network, card, config.seed, config.initialisation)
     each = kept_bytes(model, images, config.precision) / count / 2**30
     room = options.activations_gb(options.torch_device())
-    whole = config.batch_size if not config.ghost_size or config.running == "mean" else config.ghost_size
+    whole = config.largest_batch if not config.ghost_size or config.running == "mean" else config.ghost_size
     return (
         f"{whole} samples are normalised together and keep about {whole * each:.1f} GiB; in {room:.1f} GiB about "
         f"{room / each:.0f} fit. A GPU with more memory, fewer runs on it, or several GPUs with torchrun would help."
@@ -121,7 +121,7 @@ def _train(
         training = prepare(config, begun, processes)
         wrong = state and misfit(state, training)
         if not wrong:
-            used.append(training.shares.micro_batch or config.batch_size)
+            used.append(training.shares.micro_batch or config.largest_batch)
             before = []
             if state is not None:
                 training.load_state_dict(state)
