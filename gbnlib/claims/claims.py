@@ -138,7 +138,8 @@ def c4(case: Case) -> Decision:
 def c5(case: Case) -> Decision:
     """The loss varies linearly with the distance: an exponent near 1. The frame is that of `measure_directions`.
 
-    Beside it: "trajectory", that of a training, and "null", a landscape with shuffled labels.
+    Beside it: "trajectory", that of a training, "structure", its structure function, and "null", a landscape with
+    shuffled labels.
     """
     found, margin = landscape.exponent(case.frame), paper.claims()["C5"].margin
     slope = landscape.per_unit(case.frame)
@@ -152,6 +153,10 @@ def c5(case: Case) -> Decision:
         evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
     if len(null := case.beside.get("null", pd.DataFrame())):
         evidence += f"; with shuffled labels the exponent is {landscape.exponent(null).text()}"
+    if len(structure := case.beside.get("structure", pd.DataFrame())):
+        within_training = landscape.structure_exponent(structure).text()
+        evidence += f"; after the first epoch of training its variance goes like distance^α with α {within_training}, "
+        evidence += "where the theory has 2"
     if lost := case.frame.seed.nunique() - found.n[0]:
         evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"
     shown = effect("exponent of the loss's standard deviation", found, least=1 - margin, most=1 + margin, paper=1)
