@@ -15,6 +15,7 @@ from gbnlib.claims.decision import (
     Decision,
     by_intervals,
     effect,
+    gain_of,
     lacking,
     within,
 )
@@ -136,13 +137,11 @@ def _as_good(case: Case, claim: str, arm: str) -> Decision:
     if none := lacking(found):
         return none
     gap = stats.difference(found["SB"], found["LB"], paper.confidence())
-    more = stats.difference(found[arm], found["SB"], paper.confidence())
-    margin = paper.all_claims()[claim].margin * gap.estimate
-    decided = by_intervals([more.above(-margin)], [more.below(-margin)])
-    verdict = decided if gap.above(0) else INCONCLUSIVE
+    share = paper.all_claims()[claim].margin
+    verdict, more = gain_of(found[arm], found["SB"], gap, share)
     evidence = f"{arm} − SB: {more.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
     evidence += detectable(verdict, found[arm], found["SB"])
-    shown = effect(f"accuracy of {arm} minus SB", more, unit="points", least=-margin)
+    shown = effect(f"accuracy of {arm} minus SB", more, unit="points", least=-share * gap.estimate)
     return Decision(verdict, evidence, min(more.n), shown)
 
 

@@ -19,6 +19,7 @@ from gbnlib.claims.decision import (
     Decision,
     by_intervals,
     effect,
+    gain_of,
     gap_of,
     lacking,
     of_both_quantities,
@@ -184,9 +185,7 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
     if none := lacking(found):
         return none
     gap = gap_of(case.frame)
-    gain = stats.difference(found[better], found[worse], paper.confidence())
-    over, under = gain.above(-share * gap.estimate), gain.below(-share * gap.estimate)
-    verdict = by_intervals([over], [under]) if gap.above(0) else INCONCLUSIVE
+    verdict, gain = gain_of(found[better], found[worse], gap, share)
     evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {told_gap(gap)}"
     if gap.above(0) and verdict == INCONCLUSIVE:
         evidence += detectable(verdict, found[better], found[worse]) + too_small(case.frame, better, worse)
