@@ -14,6 +14,7 @@ from torch import nn
 
 import gbnlib.regimes
 from gbnlib.regimes import Phase, Regime, Settings, apply_settings
+from gbnlib.regimes.growth import grown
 
 F1 = Regime(
     phases=(
@@ -347,3 +348,16 @@ def test_an_optimizer_without_a_setting_is_refused_unless_it_is_zero():
 
 def test_examples_in_the_docstrings():
     assert doctest.testmod(gbnlib.regimes.regime) == (0, 3)
+
+
+def test_a_growing_batch_keeps_rate_over_batch_size_and_drops_the_rate_by_what_is_left():
+    phases = (Phase(0, lr=0.1, momentum=0.9), Phase(10, lr=0.01), Phase(15, momentum=0.8), Phase(20, lr=0.001))
+    regime, growth = grown(Regime(phases, epochs=30), batch_size=128, most=1638)
+    assert growth == ((10, 1280), (20, 1638))
+    assert [phase.lr for phase in regime.phases] == pytest.approx([0.1, 0.1, None, 0.001 * 1638 / 128])
+    assert [phase.momentum for phase in regime.phases] == [0.9, None, 0.8, None] and regime.epochs == 30
+
+
+def test_a_rise_of_the_rate_stays_one_and_a_phase_that_never_comes_changes_no_batch():
+    regime, growth = grown(Regime((Phase(0, lr=0.1), Phase(2, lr=0.2), Phase(9, lr=0.01)), epochs=5), 64, 640)
+    assert growth == () and [phase.lr for phase in regime.phases] == pytest.approx([0.1, 0.2, 0.1])

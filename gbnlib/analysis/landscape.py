@@ -66,10 +66,14 @@ def compare_with_figure4(landscapes: Mapping[str, pd.DataFrame]) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def compare_paths(landscapes: Mapping[str, pd.DataFrame], trajectories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """α along random directions and along the trajectory of training, over the paper's distances; a row a network.
+def compare_paths(
+    landscapes: Mapping[str, pd.DataFrame],
+    trajectories: Mapping[str, pd.DataFrame],
+    structures: Mapping[str, pd.DataFrame],
+) -> pd.DataFrame:
+    """α along random directions and along the training, over the paper's distances, and between places of the training.
 
-    Places whose difference lies below the noise are left out here.
+    A row a network and path. Places whose difference lies below the noise are left out of the first two.
     """
     rows = []
     for network, label in LABELS.items():
@@ -78,7 +82,24 @@ def compare_paths(landscapes: Mapping[str, pd.DataFrame], trajectories: Mapping[
             if len(frame):
                 found = exponent(frame.dropna(subset="rms"), "rms").times(2)  # a square goes like d^α
                 rows.append({"network": label, "path": path, **found.named("α")})
+        if len(structure := structures.get(network, pd.DataFrame())):
+            found = structure_exponent(structure)
+            rows.append({"network": label, "path": "between places of the training", **found.named("α")})
     return pd.DataFrame(rows)
+
+
+#: Lags are used up to this share of the longest, where many pairs are left.
+SHORT_LAGS = 0.25
+
+
+def structure_exponent(structure: pd.DataFrame) -> Interval:
+    """α of the structure function along a training, variance of the loss's difference ∝ distance^α, over short lags.
+
+    The mean over seeds with its t interval; a seed with an estimate below the noise there has none.
+    """
+    used = structure[structure.lag <= SHORT_LAGS * structure.lag.max()]
+    slopes = [_slope(part.distance, part.square) for _, part in used.groupby("seed")]
+    return stats.mean([slope for slope in slopes if np.isfinite(slope)], paper.confidence())
 
 
 def passed_within(trajectory: pd.DataFrame) -> float:

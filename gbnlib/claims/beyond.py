@@ -15,6 +15,7 @@ from gbnlib.claims.decision import (
     Decision,
     by_intervals,
     effect,
+    gain_of,
     lacking,
     within,
 )
@@ -117,19 +118,30 @@ def b9(case: Case) -> Decision:
     return _as_good(case, "B9", "LARS, warm-up")
 
 
+def b10(case: Case) -> Decision:
+    """A growing batch is worth as much as a falling rate, at equal epochs."""
+    found = {name: arm_accuracies(case.frame, name) for name in ("growing batch", "SB")}
+    if none := lacking(found):
+        return none
+    more, margin = stats.difference(*found.values(), paper.confidence()), paper.all_claims()["B10"].margin
+    runs = case.frame[case.frame.arm.isin(found)]
+    made, before = (int(runs[runs.arm == name]["update"].max()) for name in found)
+    evidence = f"growing batch − SB: {more.text('points', sign=True)}, by {made:,} updates in place of {before:,}"
+    shown = effect("accuracy of a growing batch minus SB", more, unit="points", least=-margin, most=margin)
+    return Decision(within(more, -margin, margin), evidence, min(more.n), shown)
+
+
 def _as_good(case: Case, claim: str, arm: str) -> Decision:
     """Whether an arm is not inferior to the small batch by more than a share of the gap."""
     found = {name: arm_accuracies(case.frame, name) for name in ("SB", "LB", arm)}
     if none := lacking(found):
         return none
     gap = stats.difference(found["SB"], found["LB"], paper.confidence())
-    more = stats.difference(found[arm], found["SB"], paper.confidence())
-    margin = paper.all_claims()[claim].margin * gap.estimate
-    decided = by_intervals([more.above(-margin)], [more.below(-margin)])
-    verdict = decided if gap.above(0) else INCONCLUSIVE
+    share = paper.all_claims()[claim].margin
+    verdict, more = gain_of(found[arm], found["SB"], gap, share)
     evidence = f"{arm} − SB: {more.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
     evidence += detectable(verdict, found[arm], found["SB"])
-    shown = effect(f"accuracy of {arm} minus SB", more, unit="points", least=-margin)
+    shown = effect(f"accuracy of {arm} minus SB", more, unit="points", least=-share * gap.estimate)
     return Decision(verdict, evidence, min(more.n), shown)
 
 
@@ -167,5 +179,5 @@ _CROPS = {"official": "with crops and flips", "none": "no crops and flips"}
 
 #: The function of each claim, in their order.
 BEYOND: dict[str, Callable[[Case], Decision]] = {
-    function.__name__.upper(): function for function in (b1, b2, b3, b4, b5, b6, b7, b8, b9)
+    function.__name__.upper(): function for function in (b1, b2, b3, b4, b5, b6, b7, b8, b9, b10)
 }

@@ -19,6 +19,7 @@ from gbnlib.claims.decision import (
     Decision,
     by_intervals,
     effect,
+    gain_of,
     gap_of,
     lacking,
     of_both_quantities,
@@ -138,7 +139,8 @@ def c4(case: Case) -> Decision:
 def c5(case: Case) -> Decision:
     """The loss varies linearly with the distance: an exponent near 1. The frame is that of `measure_directions`.
 
-    Beside it: "trajectory", that of a training, and "null", a landscape with shuffled labels.
+    Beside it: "trajectory", that of a training, "structure", its structure function, and "null", a landscape with
+    shuffled labels.
     """
     found, margin = landscape.exponent(case.frame), paper.claims()["C5"].margin
     slope = landscape.per_unit(case.frame)
@@ -152,6 +154,10 @@ def c5(case: Case) -> Decision:
         evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
     if len(null := case.beside.get("null", pd.DataFrame())):
         evidence += f"; with shuffled labels the exponent is {landscape.exponent(null).text()}"
+    if len(structure := case.beside.get("structure", pd.DataFrame())):
+        within_training = landscape.structure_exponent(structure).text()
+        evidence += f"; after the first epoch of training its variance goes like distance^α with α {within_training}, "
+        evidence += "where the theory has 2"
     if lost := case.frame.seed.nunique() - found.n[0]:
         evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"
     shown = effect("exponent of the loss's standard deviation", found, least=1 - margin, most=1 + margin, paper=1)
@@ -179,9 +185,7 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
     if none := lacking(found):
         return none
     gap = gap_of(case.frame)
-    gain = stats.difference(found[better], found[worse], paper.confidence())
-    over, under = gain.above(-share * gap.estimate), gain.below(-share * gap.estimate)
-    verdict = by_intervals([over], [under]) if gap.above(0) else INCONCLUSIVE
+    verdict, gain = gain_of(found[better], found[worse], gap, share)
     evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {told_gap(gap)}"
     if gap.above(0) and verdict == INCONCLUSIVE:
         evidence += detectable(verdict, found[better], found[worse]) + too_small(case.frame, better, worse)

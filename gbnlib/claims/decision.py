@@ -103,6 +103,16 @@ def within(interval: Interval, low: float, high: float) -> str:
     return NOT if interval.above(high) or interval.below(low) else INCONCLUSIVE
 
 
+def gain_of(better: Sequence[float], worse: Sequence[float], gap: Interval, share: float = 0.0) -> tuple[str, Interval]:
+    """The verdict on a method that should be better, or worse by less than a share of the gap; and by how much it is.
+
+    Without a gap there is nothing to decide.
+    """
+    gain = stats.difference(better, worse, paper.confidence())
+    decided = by_intervals([gain.above(-share * gap.estimate)], [gain.below(-share * gap.estimate)])
+    return (decided if gap.above(0) else INCONCLUSIVE), gain
+
+
 def gap_of(history: pd.DataFrame) -> Interval:
     """SB − LB, in points of final validation accuracy."""
     return stats.difference(accuracies(history, "SB"), accuracies(history, "LB"), paper.confidence())

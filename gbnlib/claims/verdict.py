@@ -98,9 +98,9 @@ def judge(
 
     Parameters
     ----------
-    claim : "C1" to "C13", or "B1" to "B8".
+    claim : "C1" to "C13", or "B1" to "B10".
     frame : what its function asks for: the history of an item, for C2 to C4 the frame of `diffusion.high_rate_curves`,
-        for C5, C12 and C13 a measurement, for B1 to B8 the history of a study. It may be empty or lack methods.
+        for C5, C12 and C13 a measurement, for B1 to B10 the history of a study. It may be empty or lack methods.
     item, scale, network : what the frame is of.
     about : network and data set in words; by default those of the scale's protocol, or of the studies.
     row : history with SB and LB of the same network, which say whether it has converged and how wide the gap is; by

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gbnlib.data.batch_sizes import BatchSizes
 from gbnlib.errors import UsageError
 
 
@@ -56,20 +57,27 @@ class Order:
     labels : int64 (N,) on the device where the training happens.
     batch_size : samples in a batch; the last one of an epoch holds what is left, unless `drop_last`.
     seed : with the epoch number, decides the order; resuming needs nothing else.
+    growth : (epoch, batch size) from which epochs on batches have another size, in order.
     """
 
-    def __init__(self, labels: Tensor, batch_size: int, seed: int, drop_last: bool = False) -> None:
-        if not 1 <= batch_size <= len(labels):
-            raise UsageError(
-                f"batch_size is {batch_size}; it must lie between 1 and the {len(labels)} training images."
-            )
-        self.labels, self.batch_size, self.seed, self.drop_last = labels, batch_size, seed, drop_last
+    def __init__(
+        self,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        drop_last: bool = False,
+        growth: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.sizes = BatchSizes(len(labels), ((0, batch_size), *growth), drop_last)
+        for _, size in self.sizes.stages:
+            if not 1 <= size <= len(labels):
+                raise UsageError(f"batch_size is {size}; it must lie between 1 and the {len(labels)} training images.")
+        self.labels, self.batch_size, self.seed = labels, batch_size, seed
 
     @property
     def updates_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
-        full, rest = divmod(len(self.labels), self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+        """Number of batches in an epoch, the first one where batches grow."""
+        return self.sizes.updates_in(0)
 
     def order(self, epoch: int) -> Tensor:
         """The numbers of the samples in the order of an epoch, int64 (N,) on the CPU."""
@@ -77,17 +85,24 @@ class Order:
 
     def size_of(self, update: int) -> int:
         """Samples of the batch of an update."""
-        first = update % self.updates_per_epoch * self.batch_size
-        return min(self.batch_size, len(self.labels) - first)
+        return self._batch(*self.sizes.place(update))[1]
 
-    def parts(self, start: int, share: Callable[[int], slice] = slice) -> list[slice]:
-        """The parts of an order that are its batches, from number `start` on.
+    def first_of(self, update: int) -> int:
+        """The place of the first sample of an update's batch in the order of its epoch."""
+        return self._batch(*self.sizes.place(update))[0]
+
+    def _batch(self, epoch: int, number: int) -> tuple[int, int]:
+        """The first sample of a batch in the order of its epoch, and how many there are."""
+        size = self.sizes.size_in(epoch)
+        return number * size, min(size, len(self.labels) - number * size)
+
+    def parts(self, epoch: int, start: int, share: Callable[[int], slice] = slice) -> list[slice]:
+        """The parts of the order of an epoch that are its batches, from number `start` on.
 
         `share` says which samples of a batch of some size are wanted; by default all of them.
         """
-        wanted = [
-            (batch * self.batch_size, share(self.size_of(batch))) for batch in range(start, self.updates_per_epoch)
-        ]
+        batches = [self._batch(epoch, number) for number in range(start, self.sizes.updates_in(epoch))]
+        wanted = [(first, share(count)) for first, count in batches]
         return [slice(first + (part.start or 0), first + part.stop) for first, part in wanted]
 
 
@@ -97,7 +112,7 @@ class Batches(Order):
     Parameters
     ----------
     images, labels : uint8 (N, C, H, W) and int64 (N,) on the device where the training happens.
-    batch_size, seed, drop_last : as for `Order`; the seed also decides crops and flips.
+    batch_size, seed, drop_last, growth : as for `Order`; the seed also decides crops and flips.
     mean, std : per channel, of images in [0, 1].
     pad : pixels added on each side before a random crop to the old size; 0 means no crop.
     fill : value of the added pixels, from 0 to 255.
@@ -117,8 +132,9 @@ class Batches(Order):
         fill: int = 0,
         flip: bool = False,
         drop_last: bool = False,
+        growth: Sequence[tuple[int, int]] = (),
     ) -> None:
-        super().__init__(labels, batch_size, seed, drop_last)
+        super().__init__(labels, batch_size, seed, drop_last, growth)
         height, width = images.shape[-2:]
         padded = F.pad(images, (pad,) * 4, value=fill).permute(0, 2, 3, 1).contiguous()
         padded = torch.cat([padded, padded.flip(2)]) if flip else padded
@@ -137,7 +153,7 @@ class Batches(Order):
         if self.flip:
             flips = sent(torch.rand(count, generator=chance) < 0.5, device)
             corners[:, 1] = torch.where(flips, 2 * self.pad - corners[:, 1], corners[:, 1])
-        for part in self.parts(start, share):
+        for part in self.parts(epoch, start, share):
             chosen = order[part]
             images = self.windows[chosen + count * flips[part] if self.flip else chosen, *corners[part].unbind(1)]
             yield normalise(images.permute(0, 3, 1, 2), self.mean, self.std), self.labels[chosen]

@@ -1,7 +1,7 @@
 """Reading data sets: from files that are as their card says, to uint8 tensors or to images decoded while training."""
 
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -57,11 +57,21 @@ class Dataset:
         return replace(kept, validation_images=self.train_images[others], validation_labels=self.train_labels[others])
 
     def batches(
-        self, batch_size: int, seed: int, device: torch.device | str = "cpu", *, augment: bool = True
+        self,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        *,
+        augment: bool = True,
+        growth: Sequence[tuple[int, int]] = (),
     ) -> "Batches | data.StreamBatches":
-        """Batches of the training images on a device, with the official augmentation of the card or with none."""
+        """Batches of the training images on a device, with the official augmentation of the card or with none.
+
+        `growth` holds the epochs from which on they are larger, each with the size.
+        """
         images, labels = self.train_images.to(device), self.train_labels.to(device)
-        common = {"mean": self.card.mean, "std": self.card.std, "flip": self.card.flip and augment}
+        common: dict[str, Any] = {"mean": self.card.mean, "std": self.card.std, "growth": growth}
+        common["flip"] = self.card.flip and augment
         if not isinstance(images, Tensor):
             return data.StreamBatches(images, labels, batch_size, seed, crop=augment, **common)
         pad = self.card.pad if augment else 0

@@ -157,7 +157,7 @@ class StreamBatches(Order):
     Parameters
     ----------
     images, labels : the images, and int64 (N,) on the device where the training happens.
-    batch_size, seed, drop_last : as for `Batches`.
+    batch_size, seed, drop_last, growth : as for `Batches`.
     mean, std : per channel, of images in [0, 1].
     crop : take random crops, else central ones.
     flip : with `crop`, mirror each image left to right with probability one half.
@@ -175,8 +175,9 @@ class StreamBatches(Order):
         crop: bool = True,
         flip: bool = False,
         drop_last: bool = False,
+        growth: Sequence[tuple[int, int]] = (),
     ) -> None:
-        super().__init__(labels, batch_size, seed, drop_last)
+        super().__init__(labels, batch_size, seed, drop_last, growth)
         self.images, self.mean, self.std, self.crop, self.flip = images, mean, std, crop, flip
 
     def epoch(
@@ -185,7 +186,7 @@ class StreamBatches(Order):
         """The batches of an epoch from number `start` on, or a share of each, as (normalised images, labels)."""
         order = self.order(epoch)
         draws = self._draws(order, epoch)
-        parts = self.parts(start, share)
+        parts = self.parts(epoch, start, share)
         for part, images in zip(parts, self.images.crops([draws[part] for part in parts]), strict=True):
             yield normalise(images, self.mean, self.std), self.labels[sent(order[part], self.labels.device)]
 

@@ -20,6 +20,7 @@ from pydantic import (
 from gbnlib import files
 from gbnlib.errors import UsageError, unknown
 from gbnlib.regimes import Phase, Regime
+from gbnlib.regimes.growth import grown
 
 #: Version of the training semantics, raised with a line in CHANGELOG.md when the same config would train otherwise.
 ENGINE = 1
@@ -48,6 +49,8 @@ class RunConfig(BaseModel):
     regime : phases before scaling and adaptation; `epochs` is their end.
     lr_rule : "none", "sqrt" (η √(batch / base)) or "linear" (η batch / base).
     adapt : regime adaptation, every epoch number times batch / base.
+    grow_to : where the rate would drop the batch grows in its place, by as much, up to this size (Smith et al. 2018);
+        0 means that the rate drops.
     warmup_epochs : linear warm-up, in epochs of the final regime.
     augment : "official" or "none".
     optimizer : "sgd", with momentum; or "lars" or "lamb", whose rate is one a layer (You et al. 2017, 2020), from timm.
@@ -75,6 +78,7 @@ class RunConfig(BaseModel):
     regime: tuple[Phase, ...]
     lr_rule: Literal["none", "sqrt", "linear"] = "none"
     adapt: bool = False
+    grow_to: Count = 0
     warmup_epochs: Count = 0
     epochs: Epochs
     augment: Literal["official", "none"] = "official"
@@ -123,6 +127,10 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"momentum_buffer 'reset' is of the official code's SGD, not of optimizer {self.optimizer!r}"
             )
+        if self.grow_to and (self.grow_to < self.batch_size or self.remainder == "official"):
+            raise ValueError(
+                f"grow_to {self.grow_to} needs a batch_size of at most that, and a remainder that is no count"
+            )
         return self
 
     @property
@@ -146,6 +154,11 @@ class RunConfig(BaseModel):
         return "+".join(filter(None, parts))
 
     @property
+    def largest_batch(self) -> int:
+        """The batch size, or the last one where batches grow."""
+        return max([self.batch_size, *(size for _, size in self.growth())])
+
+    @property
     def evaluate_every(self) -> int:
         """Epochs between evaluations: an adapted run is looked at as often per update as the small batch."""
         return self.evaluation_epochs * (max(1, round(self.ratio)) if self.adapt else 1)
@@ -162,7 +175,11 @@ class RunConfig(BaseModel):
 
     def schedule(self) -> Regime:
         """The regime as trained: scaled, adapted, warmed up."""
-        return _schedule(self)
+        return _schedule(self)[0]
+
+    def growth(self) -> tuple[tuple[int, int], ...]:
+        """(epoch, batch size) from which epochs on batches are larger."""
+        return _schedule(self)[1]
 
 
 # Kept, because a plan of a thousand runs asks for them again and again.
@@ -174,12 +191,13 @@ def _digest(config: RunConfig, engine: int) -> str:
 
 
 @cache
-def _schedule(config: RunConfig) -> Regime:
+def _schedule(config: RunConfig) -> tuple[Regime, tuple[tuple[int, int], ...]]:
     base = config.base_batch or config.batch_size
     regime = Regime(phases=config.regime, epochs=config.epochs).scaled(config.batch_size, base, rule=config.lr_rule)
     if config.adapt:
         regime = regime.adapted(config.batch_size, base)
-    return regime.with_warmup(config.warmup_epochs) if config.warmup_epochs else regime
+    regime, growth = grown(regime, config.batch_size, config.grow_to) if config.grow_to else (regime, ())
+    return (regime.with_warmup(config.warmup_epochs) if config.warmup_epochs else regime), growth
 
 
 def _one_line(error: ValidationError) -> UsageError:

@@ -7,6 +7,7 @@ from math import ceil, sqrt
 from typing import Any
 
 from gbnlib import data, paper
+from gbnlib.data.batch_sizes import BatchSizes
 from gbnlib.errors import UsageError, unknown
 from gbnlib.experiments.config import RunConfig
 from gbnlib.regimes import Phase, Regime
@@ -117,11 +118,13 @@ def _with_changes(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
     if "momentum" in changes:
         phases = [replace(phase, momentum=None if phase.epoch else changes["momentum"]) for phase in regime.phases]
         regime = replace(regime, phases=phases)
+    if "grow" in changes:
+        fields |= {"grow_to": int(changes["grow"] * config.train_size), "ghost_size": config.batch_size}
     if changes.get("constant"):
         regime = replace(regime, phases=regime.phases[:1])
     if "share" in changes:
         regime = regime.adapted(config.batch_size, config.base_batch, changes["share"])
-        fields["evaluation_epochs"] = round(1 + changes["share"] * (config.ratio - 1))
+        fields["adapt"], fields["evaluation_epochs"] = False, round(1 + changes["share"] * (config.ratio - 1))
     if "warmup" in changes:
         fields["warmup_epochs"] = max(1, round(changes["warmup"] * regime.epochs))
     plain = {key: value for key, value in changes.items() if key in RunConfig.model_fields}
@@ -231,7 +234,8 @@ def _train_size(config: RunConfig) -> int:
 
 def updates(config: RunConfig) -> int:
     """Number of updates of a run."""
-    return config.schedule().total_updates(ceil(_train_size(config) / config.batch_size))
+    sizes = BatchSizes(_train_size(config), ((0, config.batch_size), *config.growth()))
+    return sizes.updates_until(config.schedule().epochs)
 
 
 def estimated_seconds(config: RunConfig, scale: str) -> float:

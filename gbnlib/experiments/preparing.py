@@ -26,15 +26,16 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
     dataset = data.load(config.dataset, files.data_root()).subset(config.train_size, config.held_out)
     model = _network(config, dataset.card).to(device, memory_format=torch.channels_last)
     regime = config.schedule()
-    batches = dataset.batches(config.batch_size, config.seed, device, augment=config.augment == "official")
-    per_epoch = batches.updates_per_epoch
+    batches = dataset.batches(
+        config.batch_size, config.seed, device, augment=config.augment == "official", growth=config.growth()
+    )
     return Training(
         model=model,
         optimizer=_optimizer(config, model),
         regime=regime,
         batches=batches,
         validation=(dataset.validation_images.to(device), dataset.validation_labels.to(device)),
-        probe=DistanceProbe(model, regime.total_updates(per_epoch), per_epoch),
+        probe=DistanceProbe(model, batches.sizes.updates_until(regime.epochs), batches.sizes.epochs_at),
         evaluate_every=config.evaluate_every,
         clip_norm=config.clip_norm,
         noise=config.noise,
@@ -100,4 +101,4 @@ def _shares(
     ghost = torch.zeros(size, card.channels, card.image_size, card.image_size, device=device)
     ghost = ghost.to(memory_format=torch.channels_last)
     fitting = micro_batch_within(options.activations_gb(device), model, ghost, config.precision)
-    return replace(shares, micro_batch=fitting) if fitting < config.batch_size else shares
+    return replace(shares, micro_batch=fitting) if fitting < config.largest_batch else shares

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from math import ceil
 
 import torch
 
@@ -76,7 +77,7 @@ class Recorder(Listener):
         """Write what a finished run leaves, `done.json` last, and drop its checkpoint."""
         training, device = self.training, self.device
         self._write_tables()
-        images = len(training.batches.labels) * training.update / training.batches.updates_per_epoch
+        images = len(training.batches.labels) * training.batches.sizes.epochs_at(training.update)
         facts = {
             **provenance.software(),
             **provenance.hardware(device),
@@ -112,11 +113,11 @@ class Recorder(Listener):
         """How far a run is, what it found, how fast it is and how long it will take."""
         config, training = self.config, self.training
         update, total = training.update, training.total_updates
-        epoch = -(-update // training.batches.updates_per_epoch)
-        per_second = update * config.batch_size / max(training.seconds, 1e-9)
+        epochs = training.batches.sizes.epochs_at(update)
+        per_second = epochs * len(training.batches.labels) / max(training.seconds, 1e-9)
         left = (total - update) * training.seconds / update
         return (
-            f"{config.id}  epoch {epoch}/{training.regime.epochs}  update {update:,}/{total:,}  {found}  "
+            f"{config.id}  epoch {ceil(epochs)}/{training.regime.epochs}  update {update:,}/{total:,}  {found}  "
             f"{per_second:,.0f} images/s  {left:.0f} s left"
         )
 

@@ -63,26 +63,33 @@ def run(config: RunConfig, *, force: bool = False, observer: Observer = NOBODY, 
 
 def _train_in_memory(config: RunConfig, options: Execution, processes: Processes, observer: Observer) -> None:
     """Train a run; where a GPU's memory runs out, go on from the checkpoint with micro-batches half as large, once."""
-    used: list[int] = []
     try:
-        return _train(config, options, processes, observer, used)
-    except torch.OutOfMemoryError:
-        smaller = _halved(config, used) if processes.count == 1 else 0
+        return _train(config, options, processes, observer)
+    except _Full as full:
+        before, smaller = full.micro_batch, _halved(config, full.micro_batch) if processes.count == 1 else 0
     if smaller:
-        observer.say(f"{config.id}: out of memory; goes on with micro-batches of {smaller} in place of {used[0]}")
+        observer.say(f"{config.id}: out of memory; goes on with micro-batches of {smaller} in place of {before}")
         torch.cuda.empty_cache()
         try:
-            return _train(config, options, processes, observer, used, smaller)
-        except torch.OutOfMemoryError:
+            return _train(config, options, processes, observer, smaller)
+        except _Full:
             pass
     raise UsageError(f"{config.id}: out of memory. {fitting_text(config, options)}")
 
 
-def _halved(config: RunConfig, used: list[int]) -> int:
-    """Half of the micro-batch in whole ghosts, or 0 where there is no less."""
-    if not used or not config.ghost_size or config.running == "mean":
+class _Full(Exception):
+    """The memory of a GPU ran out with some samples in a micro-batch, or 0 before there was one."""
+
+    def __init__(self, micro_batch: int) -> None:
+        super().__init__(micro_batch)
+        self.micro_batch = micro_batch
+
+
+def _halved(config: RunConfig, micro_batch: int) -> int:
+    """Half of a micro-batch in whole ghosts, or 0 where there is no less."""
+    if not config.ghost_size or config.running == "mean":
         return 0
-    return used[0] // 2 // config.ghost_size * config.ghost_size
+    return micro_batch // 2 // config.ghost_size * config.ghost_size
 
 
 def fitting_text(config: RunConfig, options: Execution) -> str:
@@ -92,7 +99,7 @@ def fitting_text(config: RunConfig, options: Execution) -> str:
     model = initial_network(config.network, card, config.seed, config.initialisation)
     each = kept_bytes(model, images, config.precision) / count / 2**30
     room = options.activations_gb(options.torch_device())
-    whole = config.batch_size if not config.ghost_size or config.running == "mean" else config.ghost_size
+    whole = config.largest_batch if not config.ghost_size or config.running == "mean" else config.ghost_size
     return (
         f"{whole} samples are normalised together and keep about {whole * each:.1f} GiB; in {room:.1f} GiB about "
         f"{room / each:.0f} fit. A GPU with more memory, fewer runs on it, or several GPUs with torchrun would help."
@@ -104,12 +111,11 @@ def _train(
     options: Execution,
     processes: Processes,
     observer: Observer,
-    used: list[int],
     micro_batch: int = 0,
 ) -> None:
     """Train a run from its checkpoint, or from its start; only the process of rank 0 writes.
 
-    `used` gets the size of its micro-batches; `micro_batch` takes the place of that of the checkpoint.
+    `micro_batch` takes the place of that of the checkpoint. Raises `_Full` where memory runs out.
     """
     keep_freed_memory()
     path = store.folder(config) / "checkpoint.pt"
@@ -118,20 +124,24 @@ def _train(
     begun = replace(begun, micro_batch=micro_batch or begun.micro_batch)
     torch.set_num_threads(begun.threads)
     with arithmetic(config.precision), repeatable(begun.torch_device()):
-        training = prepare(config, begun, processes)
+        try:
+            training = prepare(config, begun, processes)
+        except torch.OutOfMemoryError as error:
+            raise _Full(0) from error
         wrong = state and misfit(state, training)
         if not wrong:
-            used.append(training.shares.micro_batch or config.batch_size)
             before = []
             if state is not None:
                 training.load_state_dict(state)
                 before = state["extra"].get("processors", before)
-            _go_on(Recorder(config, training, begun, observer, before))
-            return
+            try:
+                return _go_on(Recorder(config, training, begun, observer, before))
+            except torch.OutOfMemoryError as error:
+                raise _Full(training.shares.micro_batch or config.largest_batch) from error
     if processes.rank == 0:
         files.set_aside(path, f"damaged checkpoint ({wrong})")
     processes.wait()
-    _train(config, options, processes, observer, used, micro_batch)
+    _train(config, options, processes, observer, micro_batch)
 
 
 def _go_on(recorder: Recorder) -> None:

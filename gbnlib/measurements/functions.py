@@ -26,10 +26,16 @@ FUNCTIONS: dict[str, Callable[..., pd.DataFrame]] = {
     "landscape_resnet": landscape.measure_directions,
     "trajectory_f1": landscape.measure_trajectory,
     "trajectory_resnet": landscape.measure_trajectory,
+    "structure_f1": landscape.measure_structure,
     "noise_scale": noise_scale.measure_noise_scale,
 }
 #: Those that work on the device of a network.
-ON_DEVICE = {landscape.measure_directions, landscape.measure_trajectory, noise_scale.measure_noise_scale}
+ON_DEVICE = {
+    landscape.measure_directions,
+    landscape.measure_trajectory,
+    landscape.measure_structure,
+    noise_scale.measure_noise_scale,
+}
 
 
 def make(plan: paper.MeasurementPlan, *, device: str = "auto", force: bool = False) -> pd.DataFrame:

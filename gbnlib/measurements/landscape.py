@@ -187,3 +187,52 @@ def measure_trajectory(
                 found = {"rms": between(rises.outer(rises)).sqrt().item(), "rise": rises.mean().item()}
                 rows.append({"seed": seed, "update": update, "distance": distance, **found})
     return pd.DataFrame(rows)
+
+
+def measure_structure(
+    network: str,
+    dataset: str,
+    batch_size: int,
+    epochs: int,
+    rate: float,
+    momentum: float,
+    weight_decay: float,
+    clip_norm: float,
+    every: int,
+    first: int,
+    samples: int,
+    sample_size: int,
+    seeds: int,
+    threads: int,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """The structure function of the loss along a training at a constant rate: a row for each seed and lag.
+
+    Over all pairs of places `lag` updates apart, `every` updates or a multiple, from update `first` on: the root mean
+    square of their `distance`, and `square`, the variance of the difference of their losses, without sampling noise.
+    The mean difference, by which the loss falls, is `rise`, and no part of it.
+    """
+    regime = Regime(phases=(Phase(epoch=0, lr=rate, momentum=momentum, weight_decay=weight_decay),), epochs=epochs)
+    place, rows = Execution(device=device).torch_device(), []
+    with in_threads(threads):
+        for seed in range(seeds):
+            loss = NetworkLoss(network, dataset, samples, sample_size, seed, place)
+            kept = snapshots(network, data.load(dataset), batch_size, regime, clip_norm, seed, place, every=every)
+            places = [weights for update, weights in kept.items() if update >= first]
+            rows += [{"seed": seed, "lag": every * lag, **found} for lag, found in structure(loss, places).items()]
+    return pd.DataFrame(rows)
+
+
+def structure(loss: Loss, places: Sequence[Tensor]) -> dict[int, dict[str, float]]:
+    """What losses and distances of places (n,) in equal steps say, by the number of steps between two of them."""
+    losses, found = torch.stack([loss(place) for place in places]), {}
+    for lag in range(1, len(places) - 1):
+        rises = losses[lag:] - losses[:-lag]
+        centred = rises - rises.mean(dim=0)
+        apart = [(late - early).norm().square() for early, late in zip(places, places[lag:], strict=False)]
+        found[lag] = {
+            "distance": torch.stack(apart).mean().sqrt().item(),
+            "square": between(centred.T @ centred / (len(rises) - 1)).item(),
+            "rise": rises.mean().item(),
+        }
+    return found

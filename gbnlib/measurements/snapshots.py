@@ -31,11 +31,14 @@ def snapshots(
     device: torch.device,
     *,
     augment: bool = True,
+    every: int = 0,
 ) -> dict[int, Tensor]:
-    """The flat vector of parameters (n,) at log-spaced updates of a training, by their numbers."""
+    """The flat vector of parameters (n,) at log-spaced updates of a training, or `every` so many, by their numbers."""
     model = build(network, source.card, seed).to(device, memory_format=torch.channels_last)
     batches = source.batches(batch_size, seed, device, augment=augment)
     probe = SnapshotProbe(model, regime.total_updates(batches.updates_per_epoch))
+    if every:
+        probe.updates = frozenset(range(every, regime.total_updates(batches.updates_per_epoch) + 1, every))
     training = Training(
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=regime.phases[0].lr, fused=True),

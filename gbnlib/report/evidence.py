@@ -60,7 +60,11 @@ def beyond() -> list[claims.Verdict]:
 def _landscape() -> claims.Verdict | None:
     """The verdict on C5, with what is measured beside it; None without the measurement."""
     frame = _measured("landscape_f1")
-    beside = {"trajectory": _measured("trajectory_f1"), "null": _measured("landscape_null")}
+    beside = {
+        "trajectory": _measured("trajectory_f1"),
+        "null": _measured("landscape_null"),
+        "structure": _measured("structure_f1"),
+    }
     return claims.judge("C5", frame, item="figure4", scale=SCALE, beside=beside) if len(frame) else None
 
 

@@ -89,6 +89,28 @@ def paths(
     return ax
 
 
+def structure(frame: pd.DataFrame, network: str, *, ax: Axes | None = None) -> Axes:
+    """The variance of the loss's difference between places of a training against their distance, a line a seed.
+
+    Dashed: α = 2, what the theory asks, through the means at the shortest lag.
+    """
+    ax = ax or plt.subplots()[1]
+    ax.set(xscale="log", yscale="log", xlabel="distance between two places", ylabel="variance of L(w) − L(w′)")
+    for _, part in frame.groupby("seed") if len(frame) else ():
+        used = part[part.square > 0]
+        ax.plot(used.distance, used.square, linewidth=1, markersize=4, **_style(network) | {"label": "here, by seed"})
+    if len(frame):
+        first = frame[frame.lag == frame.lag.min()]
+        start, ends = first.distance.mean(), [first.distance.mean(), frame.distance.max()]
+        level = first.square.clip(lower=0).mean()
+        ax.plot(ends, [level * (end / start) ** 2 for end in ends], "--", color="0.5", label="α = 2, the theory")
+        ax.set_ylim(top=3 * frame.square.max())
+    else:
+        ax.plot([], [], " ", label="not measured yet")
+    _legend_once(ax)
+    return ax
+
+
 def _legend_once(ax: Axes) -> None:
     """A legend that names each kind of line once, below the axes."""
     handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))

@@ -119,16 +119,15 @@ def _reason(error: Exception) -> str:
 
 def misfit(state: Mapping[str, Any], training: Training) -> str | None:
     """What in a state that `load_checkpoint` gave cannot be of `training`, or None if it fits as a whole."""
-    update, per_epoch = state["update"], training.batches.updates_per_epoch
+    update, sizes = state["update"], training.batches.sizes
     if update > training.total_updates:
         return f"update {update:,} of {training.total_updates:,}"
-    ends = range(per_epoch, update + 1, per_epoch)
-    every = training.evaluate_every * per_epoch
-    diverged = [update] if state["status"] == "diverged" else []
-    looks = [end for end in ends if end % every == 0 or end == training.total_updates or end in diverged]
+    ends = [(sizes.updates_until(epoch), epoch) for epoch in range(1, sizes.place(update)[0] + 1)]
+    anyway = (training.total_updates, update if state["status"] == "diverged" else None)
+    looks = [[end, epoch] for end, epoch in ends if epoch % training.evaluate_every == 0 or end in anyway]
     probed = sorted(each for each in training.probe.updates if each <= update)
     fits = {
-        "history": [row[:2] for row in state["history"]] == [[look, look // per_epoch] for look in looks],
+        "history": [row[:2] for row in state["history"]] == looks,
         "distances": [row[:1] for row in state["distances"]] == [[each] for each in probed],
         "columns": {len(row) for row in state["history"]} <= {len(HISTORY_COLUMNS)}
         and {len(row) for row in state["distances"]} <= {len(training.probe.columns)},

@@ -107,13 +107,13 @@ class Training:
     @property
     def total_updates(self) -> int:
         """Updates from start to end."""
-        return self.regime.total_updates(self.batches.updates_per_epoch)
+        return self.batches.sizes.updates_until(self.regime.epochs)
 
     def cut(self, images: Tensor, labels: Tensor, factors: Tensor | None = None) -> list[MicroBatch]:
         """The micro-batches of this process's share of the batch at hand; `factors` are of the whole epoch."""
         count = self.batches.size_of(self.update)
         if factors is not None:
-            start = self.update % self.batches.updates_per_epoch * self.batches.batch_size
+            start = self.batches.first_of(self.update)
             factors = factors[start : start + count][self.shares.mine(count)]
         return self.shares.cut(count, images, labels, factors)
 
@@ -159,8 +159,8 @@ def train(training: Training, listener: Listener | None = None, *, save_seconds:
     signal handler may) makes the loop save after the update at hand and raise `Interrupted`.
     """
     listener = listener or Listener()
-    per_epoch, total = training.batches.updates_per_epoch, training.total_updates
-    first_phase_end = training.regime.phases[1].epoch * per_epoch if len(training.regime.phases) > 1 else total
+    sizes, total = training.batches.sizes, training.total_updates
+    first_phase_end = sizes.updates_until(training.regime.phases[1].epoch) if len(training.regime.phases) > 1 else total
     saved = ticked = time.monotonic()
     started = saved - training.seconds
     device = training.batches.labels.device
@@ -169,12 +169,14 @@ def train(training: Training, listener: Listener | None = None, *, save_seconds:
     training.sums = training.sums.to(device)
     training.model.train()
     while training.update < total and training.status == "running":
-        epoch, start = divmod(training.update, per_epoch)
+        epoch, start = sizes.place(training.update)
+        per_epoch = sizes.updates_in(epoch)
         if start == 0:
             _begin_epoch(training)
         factors = _noise_factors(training, epoch)
-        for images, labels in training.batches.epoch(epoch, start, training.shares.mine):
-            apply_settings(training.optimizer, training.regime.at(training.update, per_epoch))
+        batches = training.batches.epoch(epoch, start, training.shares.mine)
+        for number, (images, labels) in enumerate(batches, start):
+            apply_settings(training.optimizer, training.regime.at(epoch * per_epoch + number, per_epoch))
             training.sums += take_step(training, training.cut(images, labels, factors))
             training.update += 1
             training.probe(training.update)
@@ -183,7 +185,7 @@ def train(training: Training, listener: Listener | None = None, *, save_seconds:
             if now - ticked > TICK_SECONDS:
                 listener.tick()
                 ticked = now
-            if training.update % per_epoch == 0:
+            if number + 1 == per_epoch:
                 _end_epoch(training, epoch + 1, listener)
             due = training.update == first_phase_end or now - saved > save_seconds
             stop, due = training.processes.first_says((training.stop, due))
@@ -244,7 +246,7 @@ def _evaluation_statistics(training: Training, epoch: int) -> AbstractContextMan
 def _some_images(training: Training, epoch: int) -> Iterator[Tensor]:
     """The first batches of an epoch, ghost by ghost, so that what comes of them does not depend on micro-batches."""
     batches, shares = training.batches, training.shares
-    some = islice(batches.epoch(epoch), math.ceil(RECOMPUTED_SAMPLES / batches.batch_size))
+    some = islice(batches.epoch(epoch), math.ceil(RECOMPUTED_SAMPLES / batches.sizes.size_in(epoch)))
     parts = (images.split(shares.ghosts(len(images))) if shares.ghost_size else [images] for images, _ in some)
     for number, part in enumerate(chain.from_iterable(parts)):
         training.draws.begin(number, len(part), f"evaluation {epoch}")

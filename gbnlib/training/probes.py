@@ -1,6 +1,6 @@
 """What is measured while a network trains: the distance of its weights from where they started; and snapshots."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -32,23 +32,24 @@ class DistanceProbe:
     """Records ‖w_t − w_0‖ at log-spaced updates, for three choices of w.
 
     `first` is the first parameter tensor (what the official code logs), `weights` all weights of convolutions and
-    linear layers, `all` every parameter. Make it while the model still holds its initial weights.
+    linear layers, `all` every parameter. Make it while the model still holds its initial weights. `updates_per_epoch`
+    is a number, or where batches grow a function that tells after how many epochs an update is.
     """
 
     quantities = ("first", "weights", "all")
     columns = ("update", "epoch", *quantities)
 
-    def __init__(self, model: nn.Module, total_updates: int, updates_per_epoch: int) -> None:
+    def __init__(self, model: nn.Module, total_updates: int, updates_per_epoch: int | Callable[[int], float]) -> None:
         self.groups = watched_tensors(model)
         self.start = {id(tensor): tensor.detach().clone() for tensor in model.parameters()}
         self.updates = frozenset(log_spaced(total_updates))
-        self.updates_per_epoch = updates_per_epoch
+        self.epochs_at = updates_per_epoch if callable(updates_per_epoch) else lambda update: update / updates_per_epoch
         self.rows: list[list[float]] = []
 
     def __call__(self, update: int) -> None:
         """Record a row if `update` is one of the probe's updates."""
         if update in self.updates:
-            self.rows.append([update, update / self.updates_per_epoch, *self.distances().tolist()])
+            self.rows.append([update, self.epochs_at(update), *self.distances().tolist()])
 
     @torch.no_grad()
     def distances(self) -> Tensor:

@@ -95,9 +95,12 @@ def test_b4_compares_the_noise_scale_with_the_knee(scale: float, expected: str) 
     assert judged("B4", history).verdict == NOT_TESTED
 
 
-@pytest.mark.parametrize(("claim", "arm"), [("B5", "linear rate, warm-up"), ("B6", "adaptation, no ghosts")])
+_AS_GOOD = {"B5": "linear rate, warm-up", "B6": "adaptation, no ghosts", "B9": "LARS, warm-up"}
+
+
+@pytest.mark.parametrize(("claim", "arm"), _AS_GOOD.items())
 @pytest.mark.parametrize(("error", "expected"), [(2.0, REPRODUCED), (4.0, NOT)])
-def test_b5_and_b6_are_non_inferiority_by_a_fifth_of_the_gap(claim, arm, error, expected) -> None:
+def test_b5_b6_and_b9_are_non_inferiority_by_a_fifth_of_the_gap(claim, arm, error, expected) -> None:
     history = arms({"SB": around(2.0), "LB": around(5.0), arm: around(error)})
     assert judged(claim, history).verdict == expected
     assert judged(claim, history[history.arm != arm]).verdict == NOT_TESTED
@@ -124,3 +127,11 @@ def test_b8_asks_every_batch_and_augmentation(plain: float, cropped: float, expe
     ]
     verdict = judged("B8", pd.concat(parts))
     assert verdict.verdict == expected and "no crops and flips" in verdict.evidence
+
+
+@pytest.mark.parametrize(("error", "expected"), [(2.05, REPRODUCED), (2.4, NOT), (1.6, NOT), (2.15, INCONCLUSIVE)])
+def test_b10_is_equivalence_of_a_growing_batch_and_a_falling_rate(error: float, expected: str) -> None:
+    near = [error + off for off in (-0.02, 0.0, 0.02)]
+    verdict = judged("B10", arms({"SB": [1.98, 2.0, 2.02], "LB": around(3.0), "growing batch": near}))
+    assert verdict.verdict == expected and "updates in place of" in verdict.evidence
+    assert judged("B10", arms({"SB": around(2.0)})).verdict == NOT_TESTED

@@ -25,7 +25,7 @@ def test_the_id_is_stable() -> None:
 def test_the_id_leaves_defaults_out_and_depends_on_all_else() -> None:
     assert make(clip_norm=0.0, running="sequential").id == make().id
     changes = [{"seed": 1}, {"ghost_size": 16}, {"clip_norm": 5.0}, {"train_size": 10}, {"precision": "bf16"}]
-    changes += [{"precision": "tf32"}]
+    changes += [{"precision": "tf32"}, {"grow_to": 64}]
     changes += [{"regime": (Phase(epoch=0, lr=0.2),)}, {"adapt": True}, {"lr_rule": "sqrt"}]
     ids = {make(**change).id for change in changes} | {make().id}
     assert len(ids) == len(changes) + 1
@@ -55,6 +55,8 @@ def test_a_config_comes_back_from_its_json() -> None:
         ({"regime": ()}, "regime: phases must be one or more"),
         ({"regime": [{"epoch": 0, "rate": 0.1}]}, "regime: .*'rate'; it takes phases of epoch, lr"),
         ({"remainder": "official", "ghost_size": 64}, "batch_size 32 >= ghost_size 64"),
+        ({"grow_to": 16}, "grow_to 16 needs a batch_size of at most that"),
+        ({"grow_to": 64, "remainder": "official", "ghost_size": 16}, "and a remainder that is no count"),
     ],
 )
 def test_bad_values_are_one_line_that_names_the_field(options: dict, message: str) -> None:
@@ -109,3 +111,10 @@ def test_every_seed_that_torch_takes_is_allowed() -> None:
 def test_adaptation_may_not_train_for_ever() -> None:
     with pytest.raises(UsageError, match="regime adaptation makes 2,000,000 epochs; at most 1,000,000"):
         make(batch_size=20_000, base_batch=10, epochs=1000, adapt=True)
+
+
+def test_a_growing_batch_has_its_sizes_and_rates() -> None:
+    grown = make(grow_to=100, ghost_size=32)
+    assert grown.growth() == ((2, 100),) and grown.largest_batch == 100 and make().largest_batch == 32
+    assert [phase.lr for phase in grown.schedule().phases] == pytest.approx([0.1, 0.01 * 100 / 32])
+    assert make().growth() == ()

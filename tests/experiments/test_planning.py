@@ -199,4 +199,12 @@ def test_studies_keep_to_their_budget(scale: str) -> None:
         for name in paper.studies()
         for config in experiments.plan(name, scale)
     ]
-    assert 0 < sum(seconds) / 120 < {"smoke": 1, "quick": 3, "desk": 245, "paper": 60}[scale]
+    assert 0 < sum(seconds) / 120 < {"smoke": 1, "quick": 3, "desk": 240, "paper": 60}[scale]
+
+
+def test_a_growing_batch_begins_as_the_small_one_and_makes_fewer_updates() -> None:
+    runs = {labels["arm"]: config for labels, config in experiments.study("remedies", "desk", seeds=1)}
+    grown, small = runs["growing batch"], runs["SB"]
+    assert grown.growth() == ((10, 1280), (20, 1638)) and grown.ghost_size == grown.batch_size == small.batch_size
+    # 16,384 images: 128 updates an epoch, then 13, then 11 (10 of 1638 and a rest of 4).
+    assert (experiments.updates(grown), experiments.updates(small)) == (1280 + 130 + 30 * 11, 6400)

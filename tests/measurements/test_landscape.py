@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gbnlib import claims, data, files, paper
-from gbnlib.analysis.landscape import compare_paths, compare_with_figure4, published_slope
+from gbnlib.analysis.landscape import compare_paths, compare_with_figure4, published_slope, structure_exponent
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, REPRODUCED
 from gbnlib.measurements import landscape
 
@@ -108,6 +108,51 @@ def test_a_trajectory_begins_near_the_start_and_is_repeatable() -> None:
     assert found.rise.iloc[-1] < 0
 
 
+def test_the_structure_function_is_the_covariance_of_samples_over_pairs_of_places() -> None:
+    chance = torch.Generator().manual_seed(0)
+    places, own = torch.randn(12, 3, generator=chance, dtype=torch.float64), torch.randn(12, 3, generator=chance)
+    index = {tuple(place.tolist()): number for number, place in enumerate(places)}
+    values = torch.linspace(0, 5, 12).sin()[:, None] + own  # what samples have in common, and what each has
+    found = landscape.structure(lambda place: values[index[tuple(place.tolist())]].double(), list(places))
+    assert list(found) == list(range(1, 11))
+    for lag in (1, 4):
+        rises = (values[lag:] - values[:-lag]).double().numpy()
+        matrix, apart = np.cov(rises.T), (places[lag:] - places[:-lag]).numpy()
+        assert found[lag]["square"] == pytest.approx((matrix.sum() - np.trace(matrix)) / 6)
+        assert found[lag]["distance"] == pytest.approx(np.sqrt((apart**2).sum(1).mean()))
+        assert found[lag]["rise"] == pytest.approx(rises.mean())
+
+
+def test_places_of_a_structure_function_come_in_equal_steps_after_the_first_epoch() -> None:
+    regime = {"batch_size": 500, "epochs": 4, "rate": 0.1, "momentum": 0.9, "weight_decay": 0.0, "clip_norm": 1.0}
+    call = {"network": "f1", "dataset": "digits", **regime, **SMALL} | {"seeds": 1, "every": 2, "first": 8}
+    call.pop("directions")
+    found = landscape.measure_structure(**call)
+    assert found.equals(landscape.measure_structure(**call))
+    assert found.lag.tolist() == list(range(2, 24, 2))  # places 8, 10 … 32: 13 of them, and two pairs at least a lag
+    assert found.distance.is_monotonic_increasing
+
+
+def structured(alphas: list[float]) -> pd.DataFrame:
+    """A structure function with a seed for each α at short lags, and level at long ones."""
+    lags = np.arange(1, 41)
+    parts = [
+        pd.DataFrame(
+            {"seed": seed, "lag": lags, "distance": np.sqrt(lags), "square": np.minimum(lags, 10) ** (alpha / 2)}
+        )
+        for seed, alpha in enumerate(alphas)
+    ]
+    return pd.concat(parts)
+
+
+def test_alpha_within_a_training_is_that_of_short_lags() -> None:
+    found = structure_exponent(structured([0.9, 1.0, 1.1]))
+    assert found.estimate == pytest.approx(1.0) and found.n == (3,)
+    noisy = structured([1.0, 1.0])
+    noisy.loc[(noisy.seed == 1) & (noisy.lag == 2), "square"] = -1e-3
+    assert structure_exponent(noisy).n == (1,)
+
+
 def synthetic(exponents: list[float]) -> pd.DataFrame:
     """A landscape with a seed for each exponent."""
     rows = [
@@ -147,17 +192,19 @@ def test_the_comparison_has_the_papers_slope_and_ours() -> None:
     table = compare_with_figure4(frames).set_index("quantity")
     assert set(table.network) == {"F1"} and table.here["1000 × slope (here through the origin)"] == pytest.approx(1.0)
     assert table.here["α from E[(L(w) − L(w₀))²]"] == pytest.approx(2.0)
-    paths = compare_paths(frames, {"f1": synthetic([0.5])})
-    assert paths.path.tolist() == ["random directions", "trajectory"] and paths["α"].tolist() == pytest.approx([2, 1])
+    paths = compare_paths(frames, {"f1": synthetic([0.5])}, {"f1": structured([0.6])})
+    assert paths.path.tolist() == ["random directions", "trajectory", "between places of the training"]
+    assert paths["α"].tolist() == pytest.approx([2, 1, 0.6])
 
 
 def test_the_verdict_tells_how_soon_training_is_farther_away_and_what_shuffled_labels_give() -> None:
     """Distances 1, 8, 9 and 10 at updates 1, 5, 13 and 20: the paper's 8.85 is passed at 13."""
     steps = zip([1, 5, 13, 20], [1.0, 8.0, 9.0, 10.0], strict=True)
     trajectory = pd.DataFrame([{"seed": 0, "update": update, "distance": distance} for update, distance in steps])
-    beside = {"trajectory": trajectory, "null": synthetic([1.1, 1.1, 1.1])}
+    beside = {"trajectory": trajectory, "null": synthetic([1.1, 1.1, 1.1]), "structure": structured([0.5, 0.5, 0.5])}
     evidence = claims.judge("C5", synthetic([1.0] * 3), item="figure4", scale="quick", beside=beside).evidence
     assert "training is past these distances after 13 updates" in evidence
+    assert "its variance goes like distance^α with α 0.50 [0.50, 0.50] (n = 3), where the theory has 2" in evidence
     assert "with shuffled labels the exponent is 1.10 [1.10, 1.10] (n = 3)" in evidence
 
 

@@ -33,12 +33,11 @@ def images_and_labels(count: int = 22) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.randint(0, 3, (count,), generator=chance)
 
 
-def training(model: nn.Module, regime: Regime = REGIME, batch_size: int = 6, **options) -> Training:
+def training(model: nn.Module, regime: Regime = REGIME, batch_size: int = 6, growth: tuple = (), **options) -> Training:
     """A training of `model` on the small set."""
-    batches = Batches(*images_and_labels(), batch_size, 0, mean=[0.5], std=[0.5])
+    batches = Batches(*images_and_labels(), batch_size, 0, mean=[0.5], std=[0.5], growth=growth)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.5, fused=True)
-    per_epoch = batches.updates_per_epoch
-    probe = DistanceProbe(model, regime.total_updates(per_epoch), per_epoch)
+    probe = DistanceProbe(model, batches.sizes.updates_until(regime.epochs), batches.sizes.epochs_at)
     return Training(model, optimizer, regime, batches, images_and_labels(10), probe, **options)
 
 
@@ -106,6 +105,28 @@ def test_an_adapted_training_resets_its_buffer_at_its_own_epochs() -> None:
     run.optimizer.step = noting
     train(run)
     assert run.total_updates == 16 and [length == 0 for length in lengths] == [True, False] * 8
+
+
+def test_a_batch_that_grows_is_one_loop_after_another() -> None:
+    """22 samples: two epochs of batches of 6, four updates each, then two of 11, two updates each."""
+    expected, regime = network(), Regime((REGIME.phases[0], Phase(epoch=2, lr=0.05)), epochs=4)
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+    looks, made = [], 0
+    for epoch in range(4):
+        optimizer.param_groups[0]["lr"] = 0.1 if epoch < 2 else 0.05
+        batches = Batches(*images_and_labels(), 6 if epoch < 2 else 11, 0, mean=[0.5], std=[0.5])
+        for images, labels in batches.epoch(epoch):
+            optimizer.zero_grad()
+            F.cross_entropy(expected(images), labels).backward()
+            optimizer.step()
+            made += 1
+        looks.append([made, epoch + 1])
+    run = training(network(), regime, growth=((2, 11),))
+    train(run)
+    for ours, theirs in zip(run.model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert [row[:2] for row in run.history] == looks == [[4, 1], [8, 2], [10, 3], [12, 4]]
+    assert [row[1] for row in run.probe.rows if row[0] in (8, 9, 11)] == [2.0, 2.5, 3.5]
 
 
 def test_without_momentum_there_is_no_buffer_to_reset() -> None:
