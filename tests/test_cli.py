@@ -30,16 +30,10 @@ def gbn(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "f1", "--batch-size", "-1"], "batch_size: Input should be greater than 0 (given: -1)"),
-        (["train", "nope"], "unknown network 'nope'"),
         (["plan", "--scale", "huge"], "unknown scale 'huge'. Allowed: smoke, quick, desk, paper."),
         (["run", "--batch-size", "64"], "No such option: --batch-size"),
-        (["run", "table11"], "unknown item 'table11'; did you mean 'table1'"),
-        (["train", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
         (["run", "--only", "f1-nope"], "unknown run of scale quick 'f1-nope'"),
-        (["run", "--only", "f1", "--seeds", "2"], "--only names one run of the scale: leave the item, --seeds and"),
-        (["run", "--only", "f1", "--epochs", "2"], "No such option: --epochs"),
-        (["run", "table1", "--only", "x"], "--only names one run of the scale: leave the item, --seeds"),
+        (["train", "f1", "--dataset", "mnist"], "MNIST is not there (missing: "),
         (["report", "--scale", "smoke"], "smoke"),
     ],
 )
@@ -57,12 +51,17 @@ def test_torchrun_is_for_one_run() -> None:
 
 def in_process(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     """Exit code and stderr of `gbn` in this process, where its parts can be replaced."""
+    return exit_code(monkeypatch, *arguments), capsys.readouterr().err
+
+
+def exit_code(monkeypatch, *arguments: str) -> int:
+    """The exit code of `gbn` in this process, which goes on to heed its own signals."""
     monkeypatch.setattr(sys, "argv", ["gbn", *arguments])
     for name in ("heed", "ignore"):
         monkeypatch.setattr(cli.signals, name, lambda: None)
     with pytest.raises(SystemExit) as left:
         cli.main()
-    return left.value.code, capsys.readouterr().err
+    return left.value.code
 
 
 @pytest.mark.parametrize(
@@ -116,6 +115,12 @@ HUGE = f"1{'0' * 400}"
             "regime adaptation makes 2,000,000 epochs; at most 1,000,000",
         ),
         (["measure", "--scale", "smoke", "--device", "meta"], "unknown device 'meta'. Allowed: auto, cpu, cuda."),
+        (["train", "f1", "--batch-size", "-1"], "batch_size: Input should be greater than 0 (given: -1)"),
+        (["train", "nope"], "unknown network 'nope'"),
+        (["run", "table11"], "unknown item 'table11'; did you mean 'table1'"),
+        (["run", "--only", "f1", "--seeds", "2"], "--only names one run of the scale: leave the item, --seeds and"),
+        (["run", "--only", "f1", "--epochs", "2"], "No such option: --epochs"),
+        (["run", "table1", "--only", "x"], "--only names one run of the scale: leave the item, --seeds"),
         (["plam"], "No such command"),
         (["plan", "--sede", "3"], "No such option"),
     ],
@@ -316,9 +321,10 @@ def test_sigterm_stops_a_call_with_several_runs_and_begins_no_more() -> None:
 
 
 @pytest.mark.parametrize("command", ["", "plan", "run", "measure", "status", "data", "report", "promote", "clean"])
-def test_every_command_explains_itself(command: str) -> None:
-    done = gbn(*filter(None, [command, "--help"]))
-    assert done.returncode == 0 and "Usage" in done.stdout and "--help" in done.stdout
+def test_every_command_explains_itself(monkeypatch, capsys, command: str) -> None:
+    assert exit_code(monkeypatch, *filter(None, [command, "--help"])) == 0
+    said = capsys.readouterr().out
+    assert "Usage" in said and "--help" in said
 
 
 def test_plan_run_status_and_clean_of_a_scale() -> None:
@@ -379,17 +385,18 @@ def test_data_check_lists_every_set_with_its_state() -> None:
 
 
 COUNTED = """
-import collections, json, sys
+import cProfile, json, sys
 from gbnlib.cli import main
-counts = collections.Counter()
-sys.addaudithook(lambda event, _: counts.update([event] * (event == "open")))
-sys.setprofile(lambda frame, event, _: counts.update([event] * (event == "call")))
+opened, calls = [], cProfile.Profile(builtins=False)
+sys.addaudithook(lambda event, _: opened.append(event) if event == "open" else None)
+calls.enable()
 try:
     main()
 except SystemExit:
     pass
-sys.setprofile(None)
-print(json.dumps({**counts, "modules": list(sys.modules)}))
+calls.disable()
+number = sum(entry.callcount for entry in calls.getstats())
+print(json.dumps({"call": number, "open": len(opened), "modules": list(sys.modules)}))
 """
 
 

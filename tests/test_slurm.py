@@ -18,9 +18,8 @@ from gbnlib.experiments import RunConfig
 from gbnlib.report.items import items
 from tests import slurm
 from tests.experiments.test_unkillable import result
-from tests.test_workflow import BIN, environment, stamps
+from tests.workflow import BIN, PROFILES, environment, stamps
 
-PROFILE = files.REPOSITORY / "workflow" / "profiles" / "slurm"
 # Snakemake that asks for the state of jobs each second; left alone the executor waits ten seconds more each time.
 SNAKEMAKE = [
     sys.executable,
@@ -42,7 +41,7 @@ def cluster() -> Iterator[slurm.Cluster]:
 
 def snakemake(results: Path, scale: str, *options: object, settings: dict[str, str] | None = None) -> subprocess.Popen:
     """Start what `make reproduce PROFILE=slurm` starts."""
-    call = [*SNAKEMAKE, "--profile", PROFILE, *EAGER, "--config", f"scale={scale}", *options]
+    call = [*SNAKEMAKE, "--profile", PROFILES / "slurm", *EAGER, "--config", f"scale={scale}", *options]
     known = {**environment(results), **(settings or {})}
     return subprocess.Popen(
         call, cwd=files.REPOSITORY, env=known, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -140,7 +139,7 @@ def is_asked_to_leave(stopped: int) -> bool:
 
 def test_a_run_cancelled_drained_and_out_of_time_ends_bit_identical(cluster: slurm.Cluster, tmp_path: Path) -> None:
     """One run meets it all in turn: `scancel`, a node that is drained meanwhile, and the end of its time."""
-    config = next(run for run in experiments.plan("figure3", "quick", seeds=1) if run.adapt)
+    config = next(run for run in experiments.plan("remedies", "quick", seeds=1) if run.adapt)
     done = tmp_path / "slurm" / "runs" / config.id / "done.json"
     call = [sys.executable, "-m", "gbnlib", "run", "--scale", "quick", "--only", config.id]
     alone = subprocess.Popen(call, env=environment(tmp_path / "alone"), stdout=subprocess.DEVNULL)
@@ -176,29 +175,3 @@ def test_a_run_cancelled_drained_and_out_of_time_ends_bit_identical(cluster: slu
     assert len(set(cluster.jobs()) - before) == 3
     assert alone.wait(300) == 0
     assert result(tmp_path / "slurm", config) == result(tmp_path / "alone", config)
-
-
-def planned_jobs(scale: str, folder: Path) -> str:
-    """What the profile would submit where nothing is finished; this needs no SLURM."""
-    forget = f"from gbnlib import files; files.reference_root = lambda: files.Path({str(folder)!r})"
-    options = ["--profile", PROFILE, "--config", f"scale={scale}", "--dry-run", "--printshellcmds", "--quiet", "host"]
-    call = [sys.executable, "-c", f"{forget}; from snakemake.cli import main; main()", *options]
-    done = subprocess.run(call, cwd=files.REPOSITORY, env=environment(folder), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_a_job_asks_for_what_it_needs(tmp_path: Path) -> None:
-    printed = planned_jobs("paper", tmp_path)
-    by_run = {re.search(r"run=(\S+)", job)[1]: job for job in printed.split("rule train:")[1:]}
-    configs = {config.id: config for config in experiments.plan_scale("paper")}
-    assert set(by_run) == set(configs)
-    longest = max(configs, key=lambda run: experiments.estimated_seconds(configs[run], "paper"))
-    assert configs[longest].network == "alexnet"
-    torchrun = f"exec torchrun --standalone --nproc-per-node 4 -m gbnlib run --scale paper --only {longest}"
-    assert torchrun in by_run[longest]
-    assert "gpu=4," in by_run[longest] and "runtime=1440," in by_run[longest] and "mem_mb=65536," in by_run[longest]
-    short = next(run for run in configs if configs[run].network == "f1")
-    assert "gpu=1," in by_run[short] and f"exec python -m gbnlib run --scale paper --only {short}" in by_run[short]
-    measuring = dict(re.findall(r"rule measure_(\w+):.*?gpu=(\d)", printed, re.DOTALL))
-    assert measuring == {"figure4": "1", "random_walk": "0", "algorithm1": "0", "appendix_a": "0", "best_rate": "1"}

@@ -1,6 +1,7 @@
 """A fake of what the notebooks leave in `results/<scale>/`: whole items, partial ones, and one that failed."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 
 from gbnlib import files
 from gbnlib.claims import Verdict
@@ -166,17 +168,27 @@ def write_notebooks(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def fake_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results folder with a faked `quick/`: appendix A has no files, table 1 no notebook, figure 4 no record."""
-    folder = tmp_path_factory.mktemp("results")
-    for write in (write_items, write_verdicts, write_exhibits, write_notebooks):
-        write(folder / "quick")
-    return folder
+    """A results folder with a faked `quick/`: appendix A has no files, table 1 no notebook, figure 4 no record.
+
+    Its report is built, which takes longer than most tests. So it is made once for all processes of the tests, and each
+    has a copy, whose files are links: it may add files, and must change none.
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            making = tmp_path_factory.mktemp("making")
+            for write in (write_items, write_verdicts, write_exhibits, write_notebooks):
+                write(making / "quick")
+            build_report(making, "quick")
+            making.rename(made)
+    return Path(shutil.copytree(made, base / "results", copy_function=os.link))
 
 
 @pytest.fixture(scope="session")
 def site(fake_results: Path) -> Path:
     """The folder of the report built from them."""
-    return build_report(fake_results, "quick").parent
+    return fake_results / "quick" / "report"
 
 
 @pytest.fixture(scope="session")

@@ -321,6 +321,7 @@ def test_a_failed_build_leaves_the_old_report(tmp_path, monkeypatch):
     record = tmp_path / "quick" / "items" / "figure1.json"
     record.parent.mkdir(parents=True)
     record.write_text("{}")
+    monkeypatch.setattr(build, "write_source", lambda contents, source: source.mkdir(parents=True))
     monkeypatch.setattr(build, "_run_sphinx", write_html)
     index = build.build_report(tmp_path, "quick")
     assert build.build_report(tmp_path, "quick").read_text() == "whole"  # a second build replaces the first
