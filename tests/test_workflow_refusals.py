@@ -58,6 +58,6 @@ def test_make_refuses_what_snakemake_would_wait_for(setting: str, message: str) 
         (["-p", "seeds", "many"], "seeds is 'many'; it must be a whole number"),
     ],
 )
-def test_wrong_parameters_end_papermill_with_the_reason(reproduced, tmp_path, parameters, message) -> None:
-    done = execute(reproduced, tmp_path, "04_table1_validation_accuracy", *parameters)
+def test_wrong_parameters_end_papermill_with_the_reason(tmp_path, parameters, message) -> None:
+    done = execute(tmp_path / "results", tmp_path, "04_table1_validation_accuracy", *parameters)
     assert done.returncode != 0 and message in done.stderr

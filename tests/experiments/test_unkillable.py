@@ -22,7 +22,7 @@ from gbnlib.experiments import RunConfig, store
 from gbnlib.regimes import Phase
 from tests.configs import FIRST, REMEDIED
 
-CONFIG = REMEDIED.model_copy(update={"noise": 0.5, "epochs": 12, "regime": (FIRST, Phase(epoch=8, lr=0.01))})
+CONFIG = REMEDIED.model_copy(update={"noise": 0.5, "regime": (FIRST, Phase(epoch=4, lr=0.01))})
 SMALL = CONFIG.model_copy(update={"train_size": 32, "epochs": 1, "regime": (Phase(epoch=0, lr=0.1, momentum=0.9),)})
 COMMAND = (
     "import sys; from gbnlib import experiments; "
