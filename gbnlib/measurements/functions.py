@@ -25,8 +25,8 @@ FUNCTIONS: dict[str, Callable[..., pd.DataFrame]] = {
     "landscape_null": landscape.measure_directions,
     "landscape_resnet": landscape.measure_directions,
     "trajectory_f1": landscape.measure_trajectory,
-    "trajectory_resnet": landscape.measure_trajectory,
     "structure_f1": landscape.measure_structure,
+    "trajectory_resnet": landscape.measure_trajectory,
     "noise_scale": noise_scale.measure_noise_scale,
 }
 #: Those that work on the device of a network.

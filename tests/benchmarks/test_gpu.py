@@ -51,7 +51,7 @@ def test_a_dry_run_takes_all_steps_and_a_second_call_the_missing_ones(tmp_path, 
     assert len(list((tmp_path / "out" / "runs").glob("*/done.json"))) == 2
     assert content["steps"]["equal f1"]["found"]["fp32"] == 0  # the device is the CPU that it is compared with
     page = path.with_suffix(".md").read_text()
-    assert "| f1 | 16 | 4 | bf16 |" in page and "[paper.rows.f1]\nimages_per_second = { fp32 = " in page
+    assert "| f1 | 16 | 4 | bf16 |" in page and "Lines for gbnlib/paper/scales.toml" in page
 
     kept = {key: entry for key, entry in content["steps"].items() if key != "waits f1"}
     kept["ghosts f1"] = {"error": "the card was busy"}
