@@ -92,21 +92,21 @@ def paths(
 def structure(frame: pd.DataFrame, network: str, *, ax: Axes | None = None) -> Axes:
     """The variance of the loss's difference between places of a training against their distance, a line a seed.
 
-    Dashed: α = 2, what the theory asks, through the means at the shortest lag.
+    Places whose difference lies below the noise are left out. Dashed: α = 2, what the theory asks, through the mean
+    of the seeds at their shortest lag.
     """
     ax = ax or plt.subplots()[1]
-    ax.set(xscale="log", yscale="log", xlabel="distance between two places", ylabel="variance of L(w) − L(w′)")
-    for _, part in frame.groupby("seed") if len(frame) else ():
-        used = part[part.square > 0]
-        ax.plot(used.distance, used.square, linewidth=1, markersize=4, **_style(network) | {"label": "here, by seed"})
-    if len(frame):
-        first = frame[frame.lag == frame.lag.min()]
-        start, ends = first.distance.mean(), [first.distance.mean(), frame.distance.max()]
-        level = first.square.clip(lower=0).mean()
-        ax.plot(ends, [level * (end / start) ** 2 for end in ends], "--", color="0.5", label="α = 2, the theory")
-        ax.set_ylim(top=3 * frame.square.max())
+    ax.set(xlabel="distance between two places", ylabel="variance of L(w) − L(w′)")
+    shown = frame[frame.square > 0] if len(frame) else frame
+    if shown.empty:
+        ax.plot([], [], " ", label="below the noise" if len(frame) else "not measured yet")
     else:
-        ax.plot([], [], " ", label="not measured yet")
+        ax.set(xscale="log", yscale="log", ylim=(shown.square.quantile(0.02) / 3, 3 * shown.square.max()))
+        for _, part in shown.groupby("seed"):
+            ax.plot(part.distance, part.square, linewidth=1, markersize=4, **_style(network) | {"label": "a seed"})
+        start = shown[shown.lag == shown.lag.min()][["distance", "square"]].mean()
+        ends = [start.distance, shown.distance.max()]
+        ax.plot(ends, [start.square * (end / start.distance) ** 2 for end in ends], "--", color="0.5", label="α = 2")
     _legend_once(ax)
     return ax
 
