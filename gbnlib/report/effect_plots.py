@@ -49,5 +49,5 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
     ax.set(ylim=(max(len(names), 1) - 0.5, -0.5), xlabel=f"accuracy over {other} (points)")
     if len(order) > 1:
         below = ax.transAxes + ScaledTranslation(0, -_BELOW / 72, ax.figure.dpi_scale_trans)
-        ax.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 0), bbox_transform=below)
+        ax.legend(loc="upper right", ncols=2, bbox_to_anchor=(1, 0), bbox_transform=below)  # under the labels of rows
     return ax
