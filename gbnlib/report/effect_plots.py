@@ -1,5 +1,6 @@
 """Forest plots: what each change of the protocol does to the accuracy, a row a change."""
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -11,6 +12,8 @@ from gbnlib.report.plots import method_style
 
 #: Points from the axis to the legend, which has no place among the marks: numbers and a label of two lines.
 _BELOW = 46
+#: Characters of a line of a row's label, so that on a phone there is room for marks.
+_LABEL = 24
 
 
 def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax: Axes | None = None) -> Axes:
@@ -44,7 +47,8 @@ def forest(effects: pd.DataFrame, over: str, *, methods: Sequence[str] = (), ax:
         ax.errorbar(row.estimate, height, xerr=ends, capsize=3, markerfacecolor=face, **style)
     for method in order:
         ax.plot([], [], label=method, **{**method_style(method), "linestyle": ""})
-    ax.set_yticks(range(len(names)), [name if on == "declared" else f"today, {name}" for on, name in names])
+    labels = [name if on == "declared" else f"today, {name}" for on, name in names]
+    ax.set_yticks(range(len(names)), [textwrap.fill(label, _LABEL) for label in labels])
     other = "the same method\nwithout the change" if over == "before" else over
     ax.set(ylim=(max(len(names), 1) - 0.5, -0.5), xlabel=f"accuracy over {other} (points)")
     if len(order) > 1:
