@@ -27,7 +27,7 @@ help: ## list these targets
 setup: .venv/.installed ## make .venv from requirements.lock (CPU=1: the smaller CPU-only torch)
 
 # The stamp is written last and removed first: a .venv without it was left half-made and is made anew.
-.venv/.installed: requirements.lock pyproject.toml setup.py gbnlib/nn/kernel.cpp gbnlib/nn/kernel_vectors.h
+.venv/.installed: requirements.lock pyproject.toml setup.py gbnlib/nn/kernel.cpp gbnlib/nn/kernel_layouts.h gbnlib/nn/kernel_vectors.h
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
 	  echo 'Python 3.11, 3.12 or 3.13 is needed and "$(PYTHON)" is none of them: name one with make setup PYTHON=/path/to/python3.12' >&2; \
 	  exit 1; }

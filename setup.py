@@ -11,14 +11,16 @@ INSTRUCTIONS = {"portable": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTIONS["x86_64_v3"] = ["-march=x86-64-v3"]
     INSTRUCTIONS["x86_64_v4"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
-FLAGS = ["-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-Wno-psabi"]
+# Python's own flags have -fwrapv, under which GCC does not see that an address in a loop only grows.
+MATHEMATICS = ["-fno-math-errno", "-fno-trapping-math", "-fno-wrapv"]
+FLAGS = ["-std=c++17", "-O3", *MATHEMATICS, "-fopenmp", "-Wno-psabi"]
 
 setup(
     ext_modules=[
         Extension(
             f"gbnlib.nn._kernel_{name}",
             ["gbnlib/nn/kernel.cpp"],
-            depends=["gbnlib/nn/kernel_vectors.h"],
+            depends=["gbnlib/nn/kernel_layouts.h", "gbnlib/nn/kernel_vectors.h"],
             language="c++",
             extra_compile_args=FLAGS + instructions,
             extra_link_args=["-fopenmp"],

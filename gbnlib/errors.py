@@ -38,10 +38,10 @@ def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {kind} {str(given)!r}{hint} Allowed: {listed or 'none'}.")
 
 
-def complaint(error: ValueError) -> str:
+def complaint(error: Exception) -> str:
     """What an error says first, in one line without a full stop; of pydantic's, the field and what is wrong with it."""
     if not hasattr(error, "errors"):
-        return " ".join(str(error).split()).removesuffix(".")
+        return " ".join(str(error).split()).removesuffix(".") or type(error).__name__
     first = error.errors()[0]
     return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].removesuffix("."))))
 

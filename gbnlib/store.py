@@ -17,9 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from gbnlib import files
+from gbnlib.errors import complaint
 
 
 class Done(BaseModel, extra="forbid", strict=True):
@@ -194,7 +195,7 @@ def _checked(store: Store, where: Path, stamps: tuple) -> tuple[dict | None, str
     try:
         content = _validated(store, where)
     except (ValueError, RecursionError) as error:
-        return None, f"done.json: {_reason(error)}"
+        return None, f"done.json: {complaint(error)[:100]}"
     broken = [name for name in store.names if files.sha256(where / name) != content["files"][name]]
     return (None, f"{', '.join(broken)} changed since it was finished") if broken else (content, None)
 
@@ -217,11 +218,3 @@ def _sealed(content: dict) -> dict:
     """Some content with its checksum."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return {**rest, "sha256": hashlib.sha256(files.json_text(rest).encode()).hexdigest()}
-
-
-def _reason(error: Exception) -> str:
-    """The first complaint, short and in one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"[:100]
-    return (str(error) or type(error).__name__).splitlines()[0][:100]

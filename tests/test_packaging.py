@@ -407,7 +407,7 @@ def test_make_lab_opens_copies_and_loses_no_edit(tmp_path):
 
 
 def test_make_names_the_python_it_needs_and_keeps_that_of_the_environment(tmp_path):
-    sources = ("gbnlib/nn/kernel.cpp", "gbnlib/nn/kernel_vectors.h")
+    sources = ("gbnlib/nn/kernel.cpp", "gbnlib/nn/kernel_layouts.h", "gbnlib/nn/kernel_vectors.h")
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "setup.py", *sources):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from gbnlib import files
-from gbnlib.errors import UsageError, unknown
+from gbnlib.errors import UsageError, complaint, unknown
 
 Kind = Literal["embedded", "synthetic", "idx", "cifar", "parquet", "folder"]
 
@@ -152,6 +152,5 @@ def checked(name: str, entry: Any) -> Card:
     try:
         return Card(name=check_name(name), **entry)
     except (ValidationError, TypeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        where = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
-        raise UsageError(f"card {name!r}: {where or 'fields'}: {first['msg']}") from error
+        said = complaint(error).encode("unicode_escape").decode()  # a field's name can hold anything
+        raise UsageError(f"card {name!r}: {said}") from error

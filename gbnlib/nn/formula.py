@@ -32,9 +32,13 @@ def scaled(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def gradients(
-    input: Tensor, gradient: Tensor, weight: Tensor | None, sizes: Sequence[int], eps: float
+    input: Tensor, gradient: Tensor, weight: Tensor | None, size: int, ghosts: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of input, weight and bias; `gradient` is that of the output."""
+    """Return the gradients of input, weight and bias; `gradient` is that of the output.
+
+    All ghosts have `size` samples but the last, which has what is left.
+    """
+    sizes = [size] * (ghosts - 1) + [len(input) - size * (ghosts - 1)]
     dims, dtype = _all_but_channels(input), input.dtype if weight is None else weight.dtype
     of_input, of_weight, of_bias = [], [], []
     for ghost, given in zip(input.split(sizes), gradient.split(sizes), strict=True):

@@ -186,9 +186,9 @@ def ghost_batch_norm(
         updated = [buffer.clone() for buffer in buffers]
         output = F.batch_norm(input, *(updated or (None, None)), weight, bias, True, momentum, eps)
     elif served and kernel.moves(momentum, *buffers):
-        output, *statistics = kernel.ghost_norm(input, weight, bias, sizes, eps)
-        values = math.prod(input.shape[2:])
-        kernel.move_statistics(*buffers, *statistics, sizes, values, momentum, running == "sequential")
+        output, *statistics = kernel.ghost_norm(input, weight, bias, sizes[0], len(sizes), eps)
+        samples, values = len(input), math.prod(input.shape[2:])
+        kernel.move_statistics(*buffers, *statistics, samples, sizes[0], values, momentum, running == "sequential")
         return output
     else:
         normalise = _by_formula if elementary else _by_kernel if served else _by_loop
@@ -226,7 +226,7 @@ def _by_kernel(
     buffers: Sequence[Tensor],
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Normalise all ghosts at once; return the output, and means and unbiased variances (ghosts, channels)."""
-    output, mean, variance = kernel.ghost_norm(input, weight, bias, sizes, eps)
+    output, mean, variance = kernel.ghost_norm(input, weight, bias, sizes[0], len(sizes), eps)
     counts = _filled(sizes, variance.dtype, variance.device).unsqueeze(1) * math.prod(input.shape[2:])
     return output, (mean, variance * (counts / (counts - 1)))[: len(buffers)]
 
@@ -267,29 +267,14 @@ def _by_formula(
 
 def _updated(buffer: Tensor, values: Tensor, sizes: list[int], momentum: float | Tensor, running: Running) -> Tensor:
     """Return a running statistic after the ghosts, whose own `values` are (ghosts, channels)."""
-    count, dtype = len(sizes), torch.promote_types(values.dtype, torch.float32)
+    count, dtype, device = len(sizes), torch.promote_types(values.dtype, torch.float32), values.device
     if running == "sequential":
         kept = (1 - momentum) ** count
-        shares = [momentum * (1 - momentum) ** later for later in range(count - 1, -1, -1)]
+        shares = momentum * (1 - momentum) ** torch.arange(count - 1, -1, -1, dtype=dtype, device=device)
     else:
         kept = 1 - momentum
-        shares = [momentum * (size / sum(sizes)) for size in sizes]
-    if isinstance(momentum, Tensor):
-        shares = torch.stack(shares)
-    elif values.device.type == "cpu":
-        shares = values.new_tensor(shares, dtype=dtype)
-    else:  # where a list would be copied to, by a copy that waits
-        shares = _shares_made_on(values.device, sizes, momentum, running, dtype)
+        shares = momentum * (_filled(sizes, dtype, device) / sum(sizes))
     return kept * buffer.to(dtype) + shares.to(dtype) @ values.to(dtype)
-
-
-def _shares_made_on(
-    device: torch.device, sizes: list[int], momentum: float, running: Running, dtype: torch.dtype
-) -> Tensor:
-    """The shares of `_updated`, without a copy."""
-    if running == "sequential":
-        return momentum * (1 - momentum) ** torch.arange(len(sizes) - 1, -1, -1, dtype=dtype, device=device)
-    return _filled(sizes, dtype, device) * (momentum / sum(sizes))
 
 
 def _filled(sizes: list[int], dtype: torch.dtype, device: torch.device) -> Tensor:

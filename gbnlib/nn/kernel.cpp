@@ -1,9 +1,7 @@
 // Ghost batch normalization in training, forward and backward, for the processor.
 //
-// A batch is (samples, channels, values) in one of two layouts: "runs", where the values of a channel of a sample lie
-// together (NCHW), and "rows", where the channels of a value lie together (channels-last, and (N, C)). One thread
-// handles a ghost in a block of channels from beginning to end: what it normalises it has just read, and results do
-// not depend on the number of threads.
+// One thread handles a ghost in a block of channels from beginning to end: what it normalises it has just read, and
+// results do not depend on the number of threads.
 //
 // Moments are taken about the first value of a chunk, in one pass, and chunks are merged in double precision (Chan,
 // Golub & LeVeque 1983). A float32 input x is normalised as (x - m) s + t, where m is the mean rounded to float32
@@ -12,101 +10,22 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
-#include "kernel_vectors.h"
+#include "kernel_layouts.h"
 
 namespace {
 
 constexpr Size BLOCK_BYTES = 4096;  // that a block of channels reads from a sample in runs, at least
-constexpr Size CHANNELS = 128;      // of a block, at most
-constexpr Size CACHE_BYTES = 1 << 21;  // a wide block of channels reads no more from a ghost in rows
-constexpr Size ADDITIONS = 512;     // to a lane of an accumulator, before it is merged in double precision
+constexpr Size ADDITIONS = 512;  // to a lane of an accumulator, before it is merged in double precision
 
-// --- layouts: the vectors of a block of channels, and which lanes of its accumulators belong to a channel -------
-
-// All lanes of accumulator c belong to channel c.
-template <class T> struct Runs {
-    static constexpr Size ACCUMULATORS = 64;
-    const Size sample, run, channels;
-
-    Size accumulators() const { return channels; }
-
-    // A value of each channel, from sample n, wherever the channel has a lane.
-    Vector<T> first(const T *x, Size n, Size c) const {
-        return Vector<T>{} + load(x + n * sample + c * run, Some{1})[0];
-    }
-
-    // Call body(offset, accumulator, Whole or Some) for every vector of the samples n to end.
-    template <class Body> void each(Size n, Size end, Body body) const {
-        for (; n < end; ++n)
-            for (Size c = 0; c < channels; ++c) {
-                const Size at = n * sample + c * run;
-                Size i = 0;
-                for (; i + LANES<T> <= run; i += LANES<T>) body(at + i, c, Whole());
-                if (i < run) body(at + i, c, Some{run - i});
-            }
-    }
-
-    static Size lane(Size c) { return c * LANES<T>; }
-    static constexpr Size LANES_OF_A_CHANNEL = LANES<T>;
-};
-
-// Accumulator v has a lane for each of the channels v * LANES to (v + 1) * LANES; some may not be there.
-template <class T, Size V, class Part> struct Rows {
-    static constexpr Size ACCUMULATORS = V;
-    const Size row, rows, channels;
-    const Part part;
-
-    Size accumulators() const { return V; }
-
-    Vector<T> first(const T *x, Size n, Size v) const { return load(x + n * rows * row + v * LANES<T>, part); }
-
-    template <class Body> void each(Size n, Size end, Body body) const {
-        for (Size r = n * rows; r < end * rows; ++r)
-            for (Size v = 0; v < V; ++v) body(r * row + v * LANES<T>, v, part);
-    }
-
-    static Size lane(Size c) { return c; }
-    static constexpr Size LANES_OF_A_CHANNEL = 1;
-};
-
-// The accumulators of a block.
-template <class T, class Layout> struct Accumulators {
-    Vector<T> vectors[Layout::ACCUMULATORS];
-
-    Vector<T> &operator[](Size v) { return vectors[v]; }
-    const Vector<T> &operator[](Size v) const { return vectors[v]; }
-
-    void clear(const Layout &layout) { std::fill_n(vectors, layout.accumulators(), Vector<T>{}); }
-
-    double sum(Size c) const {
-        Computed<T> lanes[Layout::LANES_OF_A_CHANNEL];
-        std::memcpy(lanes, (const char *)vectors + Layout::lane(c) * sizeof(Computed<T>), sizeof lanes);
-        double sum = 0;
-        for (const Computed<T> lane : lanes) sum += lane;
-        return sum;
-    }
-
-    void set(Size c, double value) {
-        Computed<T> lanes[Layout::LANES_OF_A_CHANNEL];
-        std::fill_n(lanes, Layout::LANES_OF_A_CHANNEL, Computed<T>(value));
-        std::memcpy((char *)vectors + Layout::lane(c) * sizeof(Computed<T>), lanes, sizeof lanes);
-    }
-
-    double one(Size c) const {
-        Computed<T> lane;
-        std::memcpy(&lane, (const char *)vectors + Layout::lane(c) * sizeof lane, sizeof lane);
-        return lane;
-    }
-};
-
-// --- the two passes ------------------------------------------------------------------------------------------------
+// --- the passes ----------------------------------------------------------------------------------------------------
 
 struct Batch {
     const int in_rows, threads;
-    const Size *const starts;  // the first sample of each ghost, and the number of samples
-    const Size ghosts, channels, values;
+    const Size samples, size, ghosts, channels, values;  // size: samples of a ghost; the last has what is left
+
+    Size begin(Size ghost) const { return ghost * size; }
+    Size end(Size ghost) const { return ghost + 1 < ghosts ? begin(ghost + 1) : samples; }
 
     template <class Layout> Size samples_of_a_chunk() const {
         return std::max<Size>(1, ADDITIONS * Layout::LANES_OF_A_CHANNEL / values);
@@ -130,10 +49,11 @@ template <class T> struct Forward {
     double *const mean, *const variance;      // (ghosts, channels)
     const double eps;
 
-    template <class Layout> void operator()(Size ghost, Size channel, Size offset, const Layout &layout) const {
-        const Size begin = batch.starts[ghost], end = batch.starts[ghost + 1], at = ghost * batch.channels + channel;
+    template <class Layout> void operator()(Size ghost, Size channel, Size offset, const Layout layout) const {
+        const Size begin = batch.begin(ghost), end = batch.end(ghost), at = ghost * batch.channels + channel;
         const T *const x = input + offset;
-        double means[CHANNELS] = {}, squares[CHANNELS] = {}, total = 0;  // squares: of deviations from the mean
+        double means[CHANNELS], squares[CHANNELS], total = 0;  // squares: of deviations from the mean
+        std::fill_n(means, layout.channels, 0), std::fill_n(squares, layout.channels, 0);
         for (Size n = begin, stop; n < end; n = stop) {
             stop = std::min(end, n + batch.samples_of_a_chunk<Layout>());
             Accumulators<T, Layout> origins, firsts, seconds;
@@ -143,20 +63,21 @@ template <class T> struct Forward {
                 const Vector<T> d = without_rest(Vector<T>(load(x + i, part) - origins[v]), part);
                 firsts[v] += d, seconds[v] += d * d;
             });
-            const double count = double((stop - n) * batch.values), share = count / (total + count);
+            const double count = double((stop - n) * batch.values), share = count / (total + count), part = 1 / count;
 #pragma omp simd
             for (Size c = 0; c < layout.channels; ++c) {
-                const double sum = firsts.sum(c), step = origins.one(c) + sum / count - means[c];
-                squares[c] += seconds.sum(c) - sum * sum / count + step * step * share * total;
+                const double sum = firsts.sum(c), step = origins.one(c) + sum * part - means[c];
+                squares[c] += seconds.sum(c) - sum * sum * part + step * step * share * total;
                 means[c] += step * share;
             }
             total += count;
         }
         Accumulators<T, Layout> shift, scale, rest;
         const Parameters parameters(weight, bias, channel, layout.channels);
+        const double share = 1 / total;
 #pragma omp simd
         for (Size c = 0; c < layout.channels; ++c) {
-            const double spread = std::max(squares[c] / total, 0.0);
+            const double spread = std::max(squares[c] * share, 0.0);
             const double factor = parameters.weight[c] / std::sqrt(spread + eps);
             const double lost = means[c] - double(Computed<T>(means[c]));
             mean[at + c] = means[c], variance[at + c] = spread;
@@ -164,7 +85,7 @@ template <class T> struct Forward {
             rest.set(c, parameters.bias[c] - lost * factor);
         }
         T *const y = output + offset;
-        layout.each(begin, end, [&](Size i, Size v, auto part) {
+        layout.each(begin, end, [=](Size i, Size v, auto part) {
             store(y + i, Vector<T>((load(x + i, part) - shift[v]) * scale[v] + rest[v]), part);
         });
     }
@@ -178,11 +99,12 @@ template <class T> struct Backward {
     const double eps;
     double *const weight_gradient, *const bias_gradient;  // (ghosts, channels)
 
-    template <class Layout> void operator()(Size ghost, Size channel, Size offset, const Layout &layout) const {
-        const Size begin = batch.starts[ghost], end = batch.starts[ghost + 1], at = ghost * batch.channels + channel;
+    template <class Layout> void operator()(Size ghost, Size channel, Size offset, const Layout layout) const {
+        const Size begin = batch.begin(ghost), end = batch.end(ghost), at = ghost * batch.channels + channel;
         const T *const x = input + offset, *const dy = output_gradient + offset;
-        const double total = double((end - begin) * batch.values);
-        double sums[CHANNELS] = {}, dots[CHANNELS] = {};  // of dy, and of dy (x - shift)
+        const double share = 1 / double((end - begin) * batch.values);
+        double sums[CHANNELS], dots[CHANNELS];  // of dy, and of dy (x - shift)
+        std::fill_n(sums, layout.channels, 0), std::fill_n(dots, layout.channels, 0);
         Accumulators<T, Layout> shift;
         for (Size c = 0; c < layout.channels; ++c) shift.set(c, mean[at + c]);
         for (Size n = begin, stop; n < end; n = stop) {
@@ -202,43 +124,89 @@ template <class T> struct Backward {
             const double inverse = 1 / std::sqrt(variance[at + c] + eps);
             const double factor = parameters.weight[c] * inverse;
             const double lost = mean[at + c] - double(Computed<T>(mean[at + c])), dot = dots[c] - lost * sums[c];
-            const double fall = factor * dot * inverse * inverse / total;
+            const double fall = factor * dot * inverse * inverse * share;
             weight_gradient[at + c] = dot * inverse, bias_gradient[at + c] = sums[c];
-            scale.set(c, factor), slope.set(c, -fall), rest.set(c, fall * lost - factor * sums[c] / total);
+            scale.set(c, factor), slope.set(c, -fall), rest.set(c, fall * lost - factor * sums[c] * share);
         }
         T *const dx = input_gradient + offset;
-        layout.each(begin, end, [&](Size i, Size v, auto part) {
+        layout.each(begin, end, [=](Size i, Size v, auto part) {
             const Vector<T> d = load(x + i, part) - shift[v];
             store(dx + i, Vector<T>(scale[v] * load(dy + i, part) + (slope[v] * d + rest[v])), part);
         });
     }
 };
 
-// Run a pass over a block of channels in rows, by as many vectors at once as there are channels for.
+// Run a pass over a block of channels in rows: all at once, or by as many vectors at once as there are registers for.
 template <class T, Size V, class Pass> void in_rows(const Batch &b, const Pass &pass, Size ghost, Size c, Size end) {
-    constexpr Size wide = V * LANES<T>;
-    for (; c + wide <= end; c += wide) pass(ghost, c, c, Rows<T, V, Whole>{b.channels, b.values, wide, {}});
+    if constexpr (V == REGISTERS)
+        if (const Size wide = (end - c) / LANES<T> * LANES<T>; wide > V * LANES<T>) {
+            pass(ghost, c, c, Rows<T, 0, Whole>{b.channels, b.values, wide, {}});
+            c += wide;
+        }
+    constexpr Size narrow = V * LANES<T>;
+    for (; c + narrow <= end; c += narrow) pass(ghost, c, c, Rows<T, V, Whole>{b.channels, b.values, narrow, {}});
     if constexpr (V > 1)
         in_rows<T, V / 2>(b, pass, ghost, c, end);
     else if (c < end)
         pass(ghost, c, c, Rows<T, 1, Some>{b.channels, b.values, end - c, {end - c}});
 }
 
-// Run a pass over all ghosts and blocks of channels.
+// Run a pass over all ghosts and blocks of channels. In rows a block is as wide as it can be, so that memory is read in
+// its order, but for work for all threads.
 template <class T, class Pass> void run(const Batch &b, const Pass &pass) {
-    constexpr Size most = 8;
-    const Size rows = (b.starts[1] - b.starts[0]) * b.values;
-    const Size vectors = rows * most * LANES<T> * Size(sizeof(T)) > CACHE_BYTES ? most / 2 : most;
-    const Size of_runs = std::clamp<Size>(BLOCK_BYTES / (b.values * Size(sizeof(T))), 1, Runs<T>::ACCUMULATORS);
-    const Size block = b.in_rows ? vectors * LANES<T> : of_runs, blocks = (b.channels + block - 1) / block;
+    Size block = b.in_rows ? std::min(CHANNELS, b.channels)
+                           : std::clamp<Size>(BLOCK_BYTES / (b.values * Size(sizeof(T))), 1, Runs<T>::ACCUMULATORS);
+    if (b.in_rows && b.ghosts < 2 * b.threads) block = std::min(block, REGISTERS * LANES<T>);
+    const Size blocks = (b.channels + block - 1) / block;
 #pragma omp parallel for schedule(dynamic) num_threads(b.threads)
     for (Size task = 0; task < b.ghosts * blocks; ++task) {
         const Size ghost = task / blocks, c = task % blocks * block, end = std::min(c + block, b.channels);
         if (b.in_rows)
-            in_rows<T, most>(b, pass, ghost, c, end);
+            in_rows<T, REGISTERS>(b, pass, ghost, c, end);
         else
             pass(ghost, c, c * b.values, Runs<T>{b.channels * b.values, b.values, end - c});
     }
+}
+
+// Move the running statistics of a block of channels by those of the ghosts, after one another or by their mean.
+template <class T> struct Move {
+    const Batch batch;
+    T *const running_mean, *const running_variance;
+    const double *const mean, *const variance;  // (ghosts, channels), the variance biased
+    const double momentum;
+    const bool sequential;
+
+    void operator()(Size channel, Size channels) const {
+        double of_mean[CHANNELS] = {}, of_variance[CHANNELS] = {};
+        for (Size ghost = 0; ghost < batch.ghosts; ++ghost) {
+            const double samples = double(batch.end(ghost) - batch.begin(ghost));
+            const double count = samples * double(batch.values), unbiased = count / (count - 1);
+            const double share = sequential ? momentum * std::pow(1 - momentum, double(batch.ghosts - 1 - ghost))
+                                            : momentum * samples / double(batch.samples);
+            const Size at = ghost * batch.channels + channel;
+            for (Size c = 0; c < channels; ++c) {
+                of_mean[c] += share * mean[at + c];
+                of_variance[c] += share * unbiased * variance[at + c];
+            }
+        }
+        const double kept = sequential ? std::pow(1 - momentum, double(batch.ghosts)) : 1 - momentum;
+        for (Size c = 0; c < channels; ++c) {
+            move(running_mean + channel + c, kept, of_mean[c]);
+            move(running_variance + channel + c, kept, of_variance[c]);
+        }
+    }
+
+    static void move(T *running, double kept, double step) {
+        const double before = load(running, Some{1})[0];
+        store(running, Vector<T>{} + Computed<T>(kept * before + step), Some{1});
+    }
+};
+
+template <class T> void run(const Batch &b, const Move<T> &move) {
+    const Size blocks = (b.channels + CHANNELS - 1) / CHANNELS;
+#pragma omp parallel for num_threads(std::min<Size>(b.threads, blocks))
+    for (Size block = 0; block < blocks; ++block)
+        move(block * CHANNELS, std::min(CHANNELS, b.channels - block * CHANNELS));
 }
 
 }  // namespace
@@ -254,6 +222,10 @@ template <class T, class Pass> void run(const Batch &b, const Pass &pass) {
                                             double *bias_gradient) {                                                 \
         run<T>(batch, Backward<T>{batch, input, output_gradient, input_gradient, weight, mean, variance, eps,        \
                                   weight_gradient, bias_gradient});                                                  \
+    }                                                                                                                 \
+    extern "C" void ghost_norm_move_##T(Batch batch, T *running_mean, T *running_variance, const double *mean,       \
+                                        const double *variance, double momentum, int sequential) {                   \
+        run<T>(batch, Move<T>{batch, running_mean, running_variance, mean, variance, momentum, sequential != 0});    \
     }
 
 GHOST_NORM(float)

@@ -8,9 +8,8 @@ in the environment leaves all unused; any other value is refused.
 import ctypes
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from itertools import accumulate
 from types import ModuleType
 
 import torch
@@ -33,10 +32,7 @@ class _Batch(ctypes.Structure):
     _fields_ = (
         ("in_rows", ctypes.c_int),
         ("threads", ctypes.c_int),
-        ("starts", ctypes.POINTER(ctypes.c_int64)),
-        ("ghosts", ctypes.c_int64),
-        ("channels", ctypes.c_int64),
-        ("values", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("samples", "size", "ghosts", "channels", "values")),
     )
 
 
@@ -69,8 +65,6 @@ def _has_new_triton() -> bool:
 
 NAME, LIBRARY = _best()
 TRITON = _has_new_triton()
-#: Kinds of devices whose kernels also move running statistics.
-MOVES = {"cuda"}
 
 
 def serves(input: Tensor, *parameters: Tensor | None) -> bool:
@@ -91,7 +85,7 @@ def serves(input: Tensor, *parameters: Tensor | None) -> bool:
 def moves(momentum: float | Tensor, *buffers: Tensor) -> bool:
     """Tell whether a kernel can also move running statistics by a momentum η in [0, 1)."""
     known = not isinstance(momentum, Tensor) and 0 <= momentum < 1
-    return bool(buffers) and known and all(each.device.type in MOVES and each.is_contiguous() for each in buffers)
+    return bool(buffers) and known and all(each.is_contiguous() for each in buffers)
 
 
 def has_triton(index: int) -> bool:
@@ -105,14 +99,17 @@ has_triton._dynamo_marked_constant = True
 
 @torch.library.custom_op("gbnlib::ghost_norm", mutates_args=())
 def ghost_norm(
-    input: Tensor, weight: Tensor | None, bias: Tensor | None, sizes: Sequence[int], eps: float
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, size: int, ghosts: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise each ghost of `input`; return the output, and means and biased variances (ghosts, channels)."""
+    """Normalise each ghost of `input`; return the output, and means and biased variances (ghosts, channels).
+
+    All ghosts have `size` samples but the last, which has what is left: fewer, or more.
+    """
     input, in_rows = _arranged(input)
     output = torch.empty_like(input)
-    mean, variance = _statistics(input, sizes)
+    mean, variance = _statistics(input, ghosts)
     parameters = (_double(weight), _double(bias))
-    _call("forward", input, in_rows, sizes, (input, output, *parameters, mean, variance, eps))
+    _call("forward", input, in_rows, size, ghosts, (input, output, *parameters, mean, variance, eps))
     return output, mean, variance
 
 
@@ -123,18 +120,40 @@ def ghost_norm_backward(
     weight: Tensor | None,
     mean: Tensor,
     variance: Tensor,
-    sizes: Sequence[int],
+    size: int,
+    ghosts: int,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of input, weight and bias; `gradient` is that of the output."""
     input, in_rows = _arranged(input)
     result = torch.empty_like(input)
     gradient = _like(input, gradient)
-    of_weight, of_bias = _statistics(input, sizes)
+    of_weight, of_bias = _statistics(input, ghosts)
     arguments = (input, gradient, result, _double(weight), mean, variance, eps, of_weight, of_bias)
-    _call("backward", input, in_rows, sizes, arguments)
+    _call("backward", input, in_rows, size, ghosts, arguments)
     dtype = input.dtype if weight is None else weight.dtype
     return result, of_weight.sum(0).to(dtype), of_bias.sum(0).to(dtype)
+
+
+@torch.library.custom_op("gbnlib::move_statistics", mutates_args=("running_mean", "running_var"))
+def move_statistics(
+    running_mean: Tensor,
+    running_var: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    samples: int,
+    size: int,
+    values: int,
+    momentum: float,
+    sequential: bool,
+) -> None:
+    """Move running statistics by what `ghost_norm` found in samples of `values` values, by either rule.
+
+    It is an operator of its own, since PyTorch allows none that has derivatives and changes its arguments.
+    """
+    batch = _Batch(True, torch.get_num_threads(), samples, size, *mean.shape, values)
+    arguments = (running_mean, running_var, mean, variance, momentum)
+    _function("move", running_mean)(batch, *map(_argument, arguments), sequential)
 
 
 # --- for GPUs ----------------------------------------------------------------------------------------------------
@@ -159,22 +178,10 @@ def backward(input: Tensor, gradient: Tensor, *rest: object) -> tuple[Tensor, Te
     return _triton().backward(input, in_rows, _like(input, gradient), *rest)
 
 
-@torch.library.custom_op("gbnlib::move_statistics", mutates_args=("running_mean", "running_var"))
-def move_statistics(
-    running_mean: Tensor,
-    running_var: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    sizes: Sequence[int],
-    values: int,
-    momentum: float,
-    sequential: bool,
-) -> None:
-    """Move running statistics by what `ghost_norm` found in ghosts of `values` values a sample, by either rule.
-
-    It is an operator of its own, since PyTorch allows none that has derivatives and changes its arguments.
-    """
-    _triton().move_statistics(running_mean, running_var, mean, variance, sizes, values, momentum, sequential)
+@move_statistics.register_kernel("cuda")
+def move(*arguments: object) -> None:
+    """`move_statistics` by Triton."""
+    _triton().move_statistics(*arguments)
 
 
 # --- what both need ----------------------------------------------------------------------------------------------
@@ -195,9 +202,9 @@ def _arranged(input: Tensor) -> tuple[Tensor, bool]:
     return input.contiguous(), False
 
 
-def _statistics(input: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _statistics(input: Tensor, ghosts: int) -> tuple[Tensor, Tensor]:
     """Make two tensors with a value for each ghost and channel."""
-    shape = len(sizes), input.shape[1]
+    shape = ghosts, input.shape[1]
     return input.new_empty(shape, dtype=torch.float64), input.new_empty(shape, dtype=torch.float64)
 
 
@@ -206,15 +213,22 @@ def _double(values: Tensor | None) -> Tensor | None:
 
 
 def _call(
-    name: str, input: Tensor, in_rows: bool, sizes: Sequence[int], arguments: Sequence[Tensor | float | None]
+    name: str,
+    input: Tensor,
+    in_rows: bool,
+    size: int,
+    ghosts: int,
+    arguments: Sequence[Tensor | float | None],
 ) -> None:
-    """Call one of the kernel's functions."""
-    starts = (ctypes.c_int64 * (len(sizes) + 1))(0, *accumulate(sizes))
+    """Call one of the kernel's functions of a batch."""
     samples, channels = input.shape[:2]
     values = input.numel() // (samples * channels)
-    batch = _Batch(in_rows, torch.get_num_threads(), starts, len(sizes), channels, values)
-    function = getattr(LIBRARY, f"ghost_norm_{name}_{ELEMENTS[input.dtype]}")
-    function(batch, *map(_argument, arguments))
+    batch = _Batch(in_rows, torch.get_num_threads(), samples, size, ghosts, channels, values)
+    _function(name, input)(batch, *map(_argument, arguments))
+
+
+def _function(name: str, elements: Tensor) -> Callable[..., None]:
+    return getattr(LIBRARY, f"ghost_norm_{name}_{ELEMENTS[elements.dtype]}")
 
 
 def _argument(value: Tensor | float | None) -> object:
@@ -227,8 +241,8 @@ def _argument(value: Tensor | float | None) -> object:
 
 
 @ghost_norm.register_fake
-def _(input: Tensor, weight: Tensor | None, bias: Tensor | None, sizes: Sequence[int], eps: float) -> tuple:
-    return torch.empty_like(_arranged(input)[0]), *_statistics(input, sizes)
+def _(input: Tensor, weight: Tensor | None, bias: Tensor | None, size: int, ghosts: int, eps: float) -> tuple:
+    return torch.empty_like(_arranged(input)[0]), *_statistics(input, ghosts)
 
 
 @ghost_norm_backward.register_fake
@@ -238,7 +252,8 @@ def _(
     weight: Tensor | None,
     mean: Tensor,
     variance: Tensor,
-    sizes: Sequence[int],
+    size: int,
+    ghosts: int,
     eps: float,
 ) -> tuple:
     of_parameter = (input if weight is None else weight).new_empty(input.shape[1])
@@ -246,7 +261,7 @@ def _(
 
 
 def _save(ctx: object, inputs: tuple, output: tuple) -> None:
-    input, weight, bias, ctx.sizes, ctx.eps = inputs
+    input, weight, bias, ctx.size, ctx.ghosts, ctx.eps = inputs
     _, mean, variance = output
     ctx.mark_non_differentiable(mean, variance)
     ctx.set_materialize_grads(False)  # else zeros are made for the two
@@ -256,14 +271,14 @@ def _save(ctx: object, inputs: tuple, output: tuple) -> None:
 
 def _backward(ctx: object, gradient: Tensor | None, *_: None) -> tuple:
     if gradient is None:
-        return (None,) * 5
+        return (None,) * 6
     input, weight, mean, variance = ctx.saved_tensors
     if torch.is_grad_enabled() or formula.is_needed(gradient):  # these gradients will be differentiated in turn
-        found = formula.gradients(input, gradient, weight, ctx.sizes, ctx.eps)
+        found = formula.gradients(input, gradient, weight, ctx.size, ctx.ghosts, ctx.eps)
     else:
-        found = ghost_norm_backward(input, gradient, weight, mean, variance, ctx.sizes, ctx.eps)
+        found = ghost_norm_backward(input, gradient, weight, mean, variance, ctx.size, ctx.ghosts, ctx.eps)
     of_input, of_weight, of_bias = found
-    return of_input, None if weight is None else of_weight, of_bias if ctx.has_bias else None, None, None
+    return of_input, None if weight is None else of_weight, of_bias if ctx.has_bias else None, None, None, None
 
 
 ghost_norm.register_autograd(_backward, setup_context=_save)

@@ -4,6 +4,7 @@
 // They are those of GCC and Clang: one source serves every instruction set that it is compiled for.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -15,7 +16,12 @@ struct bfloat16 {
     std::uint16_t bits;
 };
 
+// Two registers as one vector, where the processor has none of 64 bytes, spill what three such accumulators hold.
+#ifdef __AVX512F__
 constexpr Size VECTOR_BYTES = 64;
+#else
+constexpr Size VECTOR_BYTES = 32;
+#endif
 
 template <class T> struct Element {
     using A = T;

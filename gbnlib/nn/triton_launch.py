@@ -33,32 +33,31 @@ class Division:
     constants: dict[str, int | bool]
 
 
-def divide(shape: Sequence[int], in_rows: bool, sizes: Sequence[int]) -> Division:
-    """Divide a batch of shape (N, C, ...) and a cut of `ghost_sizes`: ghosts of one size, but for the last."""
-    assert sizes[:-1] == sizes[:1] * (len(sizes) - 1), f"ghosts of one size, but for the last, are served, not {sizes}"
+def divide(shape: Sequence[int], in_rows: bool, size: int, ghosts: int) -> Division:
+    """Divide a batch of shape (N, C, ...) in ghosts of `size` samples, but for the last."""
     samples, channels, values = shape[0], shape[1], math.prod(shape[2:])
     if in_rows:
         block = min(triton.next_power_of_2(channels), MOST_CHANNELS, TILE)
         run = TILE // block
-        tiles = triton.cdiv(sizes[0] * values, run)
+        tiles = triton.cdiv(size * values, run)
     else:
         run = min(triton.next_power_of_2(values), MOST_VALUES, TILE)
         block = min(triton.next_power_of_2(channels), MOST_CHANNELS, TILE // run)
-        tiles = sizes[0] * triton.cdiv(values, run)
-    ghosts, blocks = len(sizes), triton.cdiv(channels, block)
-    wanted = min(MOST_PARTS, sizes[0], tiles // LEAST_TILES, PROGRAMS // (ghosts * blocks))
+        tiles = size * triton.cdiv(values, run)
+    blocks = triton.cdiv(channels, block)
+    wanted = min(MOST_PARTS, size, tiles // LEAST_TILES, PROGRAMS // (ghosts * blocks))
     parts = 1 << max(wanted, 1).bit_length() - 1  # the largest power of 2 that is not larger
     constants = {"IN_ROWS": in_rows, "PARTS": parts, "R": run, "B": block}
-    return Division((ghosts, blocks, parts), (sizes[0], samples, ghosts, channels, values), constants)
+    return Division((ghosts, blocks, parts), (size, samples, ghosts, channels, values), constants)
 
 
 def forward(
-    input: Tensor, in_rows: bool, weight: Tensor | None, bias: Tensor | None, sizes: Sequence[int], eps: float
+    input: Tensor, in_rows: bool, weight: Tensor | None, bias: Tensor | None, size: int, ghosts: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`gbnlib.nn.kernel.ghost_norm` of an input in one of the two layouts."""
-    division = divide(input.shape, in_rows, sizes)
+    division = divide(input.shape, in_rows, size, ghosts)
     means, squares = _of_parts(input, division)
-    mean, variance = (input.new_empty((len(sizes), input.shape[1]), dtype=torch.float64) for _ in range(2))
+    mean, variance = (input.new_empty((ghosts, input.shape[1]), dtype=torch.float64) for _ in range(2))
     output = torch.empty_like(input)
     with torch.cuda.device_of(input):
         moments[division.grid](input, means, squares, *division.sizes, **division.constants)
@@ -74,11 +73,12 @@ def backward(
     weight: Tensor | None,
     mean: Tensor,
     variance: Tensor,
-    sizes: Sequence[int],
+    size: int,
+    ghosts: int,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`gbnlib.nn.kernel.ghost_norm_backward`, with a gradient in the layout of the input."""
-    division = divide(input.shape, in_rows, sizes)
+    division = divide(input.shape, in_rows, size, ghosts)
     sums, dots = _of_parts(input, division)
     result = torch.empty_like(input)
     of_weight, of_bias = ((input if weight is None else weight).new_empty(input.shape[1]) for _ in range(2))
@@ -95,7 +95,8 @@ def move_statistics(
     running_var: Tensor,
     mean: Tensor,
     variance: Tensor,
-    sizes: Sequence[int],
+    samples: int,
+    size: int,
     values: int,
     momentum: float,
     sequential: bool,
@@ -104,7 +105,7 @@ def move_statistics(
     ghosts, channels = mean.shape
     block = min(triton.next_power_of_2(channels), 32)
     rates = (momentum, (1 - momentum) ** (ghosts if sequential else 1), math.log2(1 - momentum))
-    counts = (sizes[0], sum(sizes), ghosts, channels, values)
+    counts = (size, samples, ghosts, channels, values)
     with torch.cuda.device_of(mean):
         moved = move[(triton.cdiv(channels, block),)]
         moved(running_mean, running_var, mean, variance, *rates, *counts, SEQUENTIAL=sequential, G=GHOSTS, B=block)

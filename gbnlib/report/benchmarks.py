@@ -10,6 +10,10 @@ from gbnlib import files, paper
 from gbnlib.report.wording import cell
 
 LAYER_TITLE = "Ghost batch normalization"
+LAYER_ALT = (
+    "Time of gbnlib and of a loop over ghosts over that of plain batch normalization, "
+    "and time against the number of ghosts"
+)
 _COST_COLUMNS = {
     "dtype": "precision",
     "ghost_size": "ghost size",
@@ -200,9 +204,11 @@ def sections() -> list[tuple[str, pd.DataFrame, str]]:
     return [(title, table(), notes()) for name, (title, table, notes) in every.items() if _path(name).is_file()]
 
 
-def layer_figure() -> Path:
-    """The figure that `benchmarks/norm.py` draws."""
-    return files.reference_root() / "benchmarks" / "norm.svg"
+def layer_figure() -> dict[str, Path]:
+    """The files of the figure that `benchmarks/norm.py` draws, by what they end in."""
+    folder = files.reference_root() / "benchmarks"
+    paths = {end: folder / f"norm{'' if end.startswith('-') else '.'}{end}" for end in ("svg", "png", "-narrow.svg")}
+    return {end: path for end, path in paths.items() if path.is_file()}
 
 
 def _path(name: str) -> Path:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from gbnlib import files
+from gbnlib.errors import complaint
 from gbnlib.training.loop import HISTORY_COLUMNS, Training
 
 
@@ -88,7 +89,7 @@ def load_checkpoint(path: Path, run: str = "") -> dict | None:
         except MemoryError:
             raise
         except Exception as error:  # what reading a damaged file raises has no bounds
-            files.set_aside(path, f"damaged checkpoint ({_reason(error)})")
+            files.set_aside(path, f"damaged checkpoint ({complaint(error)[:100]})")
             return None
     if state["torch"] != torch.__version__:
         files.set_aside(path, f"checkpoint of PyTorch {state['torch']}, here {torch.__version__}")
@@ -107,14 +108,6 @@ def _checked(stream: BinaryIO, run: str) -> dict:
     if run and _OfRun.model_validate(state["extra"]).run != run:
         raise ValueError(f"it is of {state['extra']['run']}")
     return state
-
-
-def _reason(error: Exception) -> str:
-    """The first complaint, short and in one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:100]
-    return (str(error) or type(error).__name__).splitlines()[0][:80]
 
 
 def misfit(state: Mapping[str, Any], training: Training) -> str | None:

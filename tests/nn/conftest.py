@@ -35,8 +35,8 @@ def interpret(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(kernel, "LIBRARY", SimpleNamespace())
     patch.setitem(kernel.DTYPES, "cpu", kernel.DTYPES["cuda"])
-    patch.setattr(kernel, "MOVES", {"cpu"})
     for name, value in {"TILE": 128, "MOST_CHANNELS": 16, "PROGRAMS": 12, "LEAST_TILES": 1, "GHOSTS": 2}.items():
         patch.setattr(triton_launch, name, value)
     kernel.ghost_norm.register_kernel("cpu")(kernel.forward)
     kernel.ghost_norm_backward.register_kernel("cpu")(kernel.backward)
+    kernel.move_statistics.register_kernel("cpu")(kernel.move)

@@ -167,9 +167,11 @@ def test_sequential_statistics_follow_the_closed_form_of_algorithm_1():
 
 
 @pytest.mark.parametrize(("running", "shares"), [("sequential", [0.081, 0.09, 0.1]), ("mean", [0.04, 0.04, 0.02])])
-def test_shares_that_are_made_on_a_device_by_hand(running, shares):
-    made = gbnlib.nn.functional._shares_made_on(torch.device("cpu"), [4, 4, 2], 0.1, running, torch.float64)
-    torch.testing.assert_close(made, torch.tensor(shares, dtype=torch.float64))
+@pytest.mark.parametrize("momentum", [0.1, torch.tensor(0.1, dtype=torch.float64)])
+def test_shares_of_ghosts_in_a_running_statistic_by_hand(running, shares, momentum):
+    nothing, each = torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    moved = gbnlib.nn.functional._updated(nothing, each, [4, 4, 2], momentum, running)
+    torch.testing.assert_close(moved, torch.tensor(shares, dtype=torch.float64))
 
 
 def test_values_by_hand():

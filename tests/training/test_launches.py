@@ -86,7 +86,6 @@ def a_gpu(kernels):
         patch.setattr(_foreach_utils, "_get_foreach_kernels_supported_devices", lambda: ["meta"])
         patch.setattr(sys.modules["torch.optim.optimizer"], "_get_fused_kernels_supported_devices", lambda: ["meta"])
         patch.setitem(kernel.DTYPES, "meta", kernel.DTYPES["cuda"])
-        patch.setattr(kernel, "MOVES", {"meta"})
         patch.setattr(kernel, "has_triton", lambda index: kernels)
         yield
 

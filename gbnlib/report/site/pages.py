@@ -39,8 +39,8 @@ def write_source(contents: Contents, source: Path) -> None:
     _write(source / "index.md", render("index", summary=_summary(contents), front=shown))
     for page in ("guide", "benchmarks", "items/index"):
         _write(source / f"{page}.md", render(page))
-    if benchmarks.layer_figure().is_file():
-        _copy(benchmarks.layer_figure(), source)
+    if drawn := benchmarks.layer_figure():
+        write_picture("norm", drawn, benchmarks.LAYER_ALT, source, static="_static")
     write_runs(contents, source)
     for name, entries in contents.pages.items():
         _write_page(name, entries, contents, source, render)
@@ -104,7 +104,7 @@ def _renderer(contents: Contents) -> Callable[..., str]:
     env = environment()
     env.globals |= {"contents": contents, "tally": _tally, "scales": paper.scales()}
     env.globals["networks"] = network_table().to_markdown(index=False, intfmt=",", colalign=_NETWORK_COLUMNS)
-    env.globals |= {"layer_title": benchmarks.LAYER_TITLE, "layer_figure": benchmarks.layer_figure().is_file()}
+    env.globals |= {"layer_title": benchmarks.LAYER_TITLE, "layer_figure": benchmarks.layer_figure()}
     env.globals["benchmarks"] = [
         (title, table.to_markdown(index=False), notes) for title, table, notes in benchmarks.sections()
     ]

@@ -9,11 +9,12 @@ from markupsafe import Markup
 from gbnlib import files
 
 
-def write_picture(name: str, saved: Mapping[str, Path], alt: str, source: Path) -> None:
+def write_picture(name: str, saved: Mapping[str, Path], alt: str, source: Path, static: str = "../_static") -> None:
     """Write the pieces `figure-NAME` and `files-NAME` into the sources of a report, and copy what they show and offer.
 
     `saved` has the files by what they end in: svg or png, and perhaps csv and -narrow.svg, which takes the place of
-    the wide one on a narrow screen. A picture is a file of its own, in which nothing runs whatever it holds.
+    the wide one on a narrow screen. `static` is the way from the page to them. A picture is a file of its own, in which
+    nothing runs whatever it holds.
     """
     folder = files.make_folder(source / "static" / "figures")
     for file in saved.values():
@@ -21,18 +22,18 @@ def write_picture(name: str, saved: Mapping[str, Path], alt: str, source: Path) 
     shown = (saved.get("svg") or saved["png"]).name
     narrow = Markup("")
     if "-narrow.svg" in saved:
-        form = '<source media="(max-width: 600px)" srcset="../_static/figures/{}-narrow.svg">'
-        narrow = Markup(form).format(name)
+        form = '<source media="(max-width: 600px)" srcset="{}/figures/{}-narrow.svg">'
+        narrow = Markup(form).format(static, name)
     form = '<figure class="drawn"><picture>{}<img class="dark-light" src="{}" alt="{}"></picture></figure>'
-    write_piece(f"figure-{name}", Markup(form).format(narrow, f"../_static/figures/{shown}", alt), source)
+    write_piece(f"figure-{name}", Markup(form).format(narrow, f"{static}/figures/{shown}", alt), source)
     offered = {end.upper(): saved[end].name for end in ("png", "svg", "csv") if end in saved}
-    write_piece(f"files-{name}", links(offered), source)
+    write_piece(f"files-{name}", links(offered, static), source)
 
 
-def links(names: Mapping[str, str]) -> Markup:
+def links(names: Mapping[str, str], static: str = "../_static") -> Markup:
     """Links to files beside the pictures, by what they are called."""
-    form = Markup('<a class="download" download href="../_static/figures/{1}">{0}</a>')
-    offered = Markup(" · ").join(form.format(*each) for each in names.items())
+    form = Markup('<a class="download" download href="{2}/figures/{1}">{0}</a>')
+    offered = Markup(" · ").join(form.format(*each, static) for each in names.items())
     return Markup('<p class="downloads">{}</p>').format(offered)
 
 
