@@ -1,14 +1,11 @@
 """`BatchDropout`: a pure function of (seed, sample) on any device, by the same bits as ever on the CPU."""
 
 import os
-from collections import Counter
 
 import pytest
 import torch
 
-from gbnlib.nn import build_network
 from gbnlib.nn.dropout import BatchDropout, counted, keep, threshold
-from gbnlib.training.draws import Draws
 
 #: SplitMix64 from seed 1234567, as its authors' code gives it (Rosetta Code lists the same).
 AUTHORS = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
@@ -77,23 +74,3 @@ def test_the_layer_has_no_state_to_save_and_drops_as_pytorchs_before_it_begins()
     assert torch.equal(found, torch.nn.Dropout(0.5)(torch.ones(50)))
     layer.begin(0, 50)
     assert torch.equal(layer.eval()(torch.ones(50)), torch.ones(50))
-
-
-@pytest.mark.parametrize("name", ["c1", "vgg"])
-def test_a_compiled_network_is_compiled_once_for_all_updates_and_parts(name):
-    torch.compiler.reset()
-    graphs = Counter()
-
-    def noted(module, inputs):
-        graphs[name] += 1
-        return module
-
-    network = build_network(name, 10, 3, 32, ghost_size=4)
-    draws, compiled = Draws(network, 0), torch.compile(network, backend=noted, fullgraph=True)
-    images = torch.randn(24, 3, 32, 32)
-    for update in range(12):
-        draws.begin(update, 24)
-        for first in (0, 8, 16):
-            draws.go_to(first)
-            assert compiled(images[first : first + 8]).shape == (8, 10)
-    assert graphs[name] == 1

@@ -1,5 +1,7 @@
 """The networks and the registry, against counts done by hand."""
 
+from collections import Counter
+
 import pytest
 import torch
 import torchvision
@@ -8,6 +10,7 @@ from torch import nn
 from gbnlib.nn import NETWORKS, GhostBatchNorm1d, build_network
 from gbnlib.nn.networks.resnet import BasicBlock, ResNet
 from gbnlib.nn.networks.wide_resnet import WideResNet
+from gbnlib.training.draws import Draws
 
 # Classes, channels and side of the images of the paper.
 SHAPES = {
@@ -220,3 +223,23 @@ def test_bad_requests_are_refused_with_the_allowed_values(arguments, options, er
     with pytest.raises(error) as raised:
         build_network(*arguments, **options)
     assert all(word in str(raised.value) for word in words)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_compiled_network_is_compiled_once_for_all_updates_and_parts(name):
+    torch.compiler.reset()
+    graphs = Counter()
+
+    def noted(module, inputs):
+        graphs[name] += 1
+        return module
+
+    network = build_network(name, 10, 3, SMALL[name], ghost_size=2)
+    draws, compiled = Draws(network, 0), torch.compile(network, backend=noted, fullgraph=True)
+    images = torch.randn(12, 3, SMALL[name], SMALL[name])
+    for update in range(3):
+        draws.begin(update, len(images))
+        for first in (0, 4, 8):
+            draws.go_to(first)
+            assert compiled(images[first : first + 4]).shape == (4, 10)
+    assert graphs[name] == 1
