@@ -201,9 +201,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=45, help="for all of it; default 45")
     parser.add_argument("--out", type=Path, help="folder of gpu.json and gpu.md; default results/gpu")
-    parser.add_argument(
-        "--networks", default=",".join(paper.networks()), help="some networks, with commas; default all"
-    )
+    some = f"some networks, with commas; default all, and {','.join(TINY_NETWORKS)} of a dry run"
+    parser.add_argument("--networks", default="", help=some)
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes on a CPU")
     return parser.parse_args(arguments)
 

@@ -96,6 +96,13 @@ def test_what_cannot_be_meant_is_refused(gpu, options):
         gpu.prepared(gpu.parsed(["--dry-run", *options]))
 
 
+def test_a_dry_run_takes_the_small_networks_unless_others_are_named(gpu, tmp_path, monkeypatch):
+    monkeypatch.setenv("GBN_RESULTS", str(tmp_path))  # which a dry run changes
+    for options, expected in (((), gpu.TINY_NETWORKS), (("--networks", "vgg,c3"), ("vgg", "c3"))):
+        setting, _ = gpu.prepared(gpu.parsed(["--dry-run", "--out", str(tmp_path / "out"), *options]))
+        assert setting.networks == expected
+
+
 def test_results_of_another_card_are_not_mixed_in(gpu, setting):
     report = gpu.Report(setting, "a card")
     report.add("facts", {"found": {}}, 1.0)
