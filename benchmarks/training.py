@@ -38,7 +38,7 @@ from gbnlib.experiments import provenance
 from gbnlib.nn import build_network
 from gbnlib.regimes import Phase, Regime
 from gbnlib.report.networks import network_row
-from gbnlib.training import DistanceProbe, Execution, Shares, Training
+from gbnlib.training import BatchDivision, DistanceProbe, Execution, Training
 from gbnlib.training.devices import keep_freed_memory, micro_batch_within
 from gbnlib.training.step import take_step
 
@@ -155,7 +155,7 @@ def ours(name: str, batch_size: int, precision: str, waits: list[float]) -> Iter
         DistanceProbe(network, 1, 1),
         clip_norm=5.0,
         precision=precision,
-        shares=Shares(batch_size, GHOST_SIZE, micro_batch=micro_batch(network, entry, precision)),
+        division=BatchDivision(batch_size, GHOST_SIZE, micro_batch=micro_batch(network, entry, precision)),
     )
     for epoch in count():
         batches = training.batches.epoch(epoch)

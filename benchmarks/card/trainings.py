@@ -13,7 +13,7 @@ from gbnlib import data, paper
 from gbnlib.experiments.initial import initial_network
 from gbnlib.nn import convert_ghost_batchnorm
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import DistanceProbe, Shares, Training
+from gbnlib.training import BatchDivision, DistanceProbe, Training
 from gbnlib.training.step import take_step
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -80,7 +80,7 @@ def training(
         DistanceProbe(model, 1, 1),
         clip_norm=5.0,
         precision=precision,
-        shares=Shares(batch_size, ghost_size),
+        division=BatchDivision(batch_size, ghost_size),
         graph=graph,
     )
 

@@ -9,7 +9,7 @@ from gbnlib.errors import UsageError
 from gbnlib.experiments.config import RunConfig
 from gbnlib.experiments.initial import initial_network
 from gbnlib.nn import convert_ghost_batchnorm
-from gbnlib.training import DistanceProbe, Execution, Processes, Shares, Training
+from gbnlib.training import BatchDivision, DistanceProbe, Execution, Processes, Training
 from gbnlib.training.devices import check_precision, micro_batch_within
 from gbnlib.training.evaluation import evaluate
 
@@ -42,7 +42,7 @@ def prepare(config: RunConfig, options: Execution, processes: Processes | None =
         reset_momentum=config.momentum_buffer == "reset",
         recompute_statistics=config.evaluation == "recomputed",
         precision=config.precision,
-        shares=_shares(config, options, processes, model, dataset.card),
+        division=_division(config, options, processes, model, dataset.card),
         processes=processes,
         compiled=torch.compile(model) if options.compile else None,
         graph=options.graph,
@@ -78,15 +78,15 @@ def _network(config: RunConfig, card: data.Card) -> torch.nn.Module:
     return convert_ghost_batchnorm(model, config.ghost_size, remainder=remainder, running=config.running)
 
 
-def _shares(
+def _division(
     config: RunConfig, options: Execution, processes: Processes, model: torch.nn.Module, card: data.Card
-) -> Shares:
+) -> BatchDivision:
     """How batches are dealt out: whole where they fit into memory, and where their parts would not add up to them."""
     whole = not config.ghost_size or config.running == "mean"
     if whole and config.ghost_size and (options.micro_batch or processes.count > 1):
         raise UsageError("running 'mean' needs its batches whole: use one process, and no micro_batch.")
     official = config.remainder == "official" and config.ghost_size
-    shares = Shares(
+    division = BatchDivision(
         config.batch_size,
         config.ghost_size,
         tail_ghosts=config.batch_size // config.ghost_size if official else 0,
@@ -95,10 +95,10 @@ def _shares(
         processes=processes.count,
     )
     if whole or options.micro_batch:
-        return shares
+        return division
     size = min(config.ghost_size, config.batch_size)
     device = next(model.parameters()).device
     ghost = torch.zeros(size, card.channels, card.image_size, card.image_size, device=device)
     ghost = ghost.to(memory_format=torch.channels_last)
     fitting = micro_batch_within(options.activations_gb(device), model, ghost, config.precision)
-    return replace(shares, micro_batch=fitting) if fitting < config.largest_batch else shares
+    return replace(division, micro_batch=fitting) if fitting < config.largest_batch else division

@@ -39,7 +39,7 @@ class Recorder(Listener):
         return {
             "device": self.options.torch_device().type,
             "threads": self.options.threads,
-            "micro_batch": self.training.shares.micro_batch,
+            "micro_batch": self.training.division.micro_batch,
             "compile": self.options.compile,
         }
 

@@ -137,7 +137,7 @@ def _train(
             try:
                 return _go_on(Recorder(config, training, begun, observer, before))
             except torch.OutOfMemoryError as error:
-                raise _Full(training.shares.micro_batch or config.largest_batch) from error
+                raise _Full(training.division.micro_batch or config.largest_batch) from error
     if processes.rank == 0:
         files.set_aside(path, f"damaged checkpoint ({wrong})")
     processes.wait()

@@ -35,7 +35,7 @@ from gbnlib.nn.convert import convert_ghost_batchnorm, revert_ghost_batchnorm
 from gbnlib.nn.functional import ghost_batch_norm, ghost_sizes
 from gbnlib.nn.layers import GhostBatchNorm1d, GhostBatchNorm2d, GhostBatchNorm3d, force_num_ghosts
 from gbnlib.nn.networks import NETWORKS, build_network
-from gbnlib.nn.statistics import compose_running_statistics, frozen_statistics
+from gbnlib.nn.running_statistics import compose_running_statistics, frozen_statistics
 
 __all__ = [
     "NETWORKS",

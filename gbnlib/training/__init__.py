@@ -3,12 +3,12 @@
 from gbnlib.errors import Interrupted
 from gbnlib.training.checkpoint import load_checkpoint, misfit, save_checkpoint
 from gbnlib.training.devices import Execution
+from gbnlib.training.division import BatchDivision
 from gbnlib.training.evaluation import evaluate
 from gbnlib.training.gradient_noise import NoiseScale, noise_scale
 from gbnlib.training.loop import Listener, Training, train
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe, log_spaced
 from gbnlib.training.processes import Processes
-from gbnlib.training.shares import Shares
 
 __all__ = [
     "DistanceProbe",
@@ -17,7 +17,7 @@ __all__ = [
     "Listener",
     "NoiseScale",
     "Processes",
-    "Shares",
+    "BatchDivision",
     "SnapshotProbe",
     "Training",
     "evaluate",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gbnlib.errors import UsageError
-from gbnlib.training.shares import MicroBatch
+from gbnlib.training.division import MicroBatch
 
 if TYPE_CHECKING:
     from gbnlib.training.loop import Training

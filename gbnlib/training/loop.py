@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from gbnlib.data.batches import Batches, generator, sent
 from gbnlib.errors import Interrupted
 from gbnlib.regimes import Regime, apply_settings
+from gbnlib.training.division import BatchDivision, MicroBatch
 from gbnlib.training.draws import Draws
 from gbnlib.training.evaluation import evaluate
 from gbnlib.training.graphs import Replays
 from gbnlib.training.probes import DistanceProbe, SnapshotProbe
 from gbnlib.training.processes import Processes
-from gbnlib.training.shares import MicroBatch, Shares
-from gbnlib.training.statistics import RunningStatistics, recomputed_statistics
+from gbnlib.training.running_statistics import RunningStatistics, recomputed_statistics
 from gbnlib.training.step import compute_step, take_step
 
 HISTORY_COLUMNS = (
@@ -55,7 +55,7 @@ class Training:
     recompute_statistics : evaluate with statistics recomputed for it, over at least `RECOMPUTED_SAMPLES` samples of
         the epoch that ends, in place of the running ones.
     precision : "bf16" for the forward pass in it; what float32 itself means, `devices.arithmetic` says.
-    shares : which samples of a batch this process takes, and in which micro-batches; by default all at once.
+    division : which samples of a batch this process takes, and in which micro-batches; by default all at once.
     processes : those that train together; by default this one alone.
     compiled : used in place of `model` in training; it has the same parameters.
     graph : make updates by replaying CUDA graphs; see `graphs.Replays`.
@@ -82,7 +82,7 @@ class Training:
     reset_momentum: bool = False
     recompute_statistics: bool = False
     precision: str = "fp32"
-    shares: Shares | None = None
+    division: BatchDivision | None = None
     processes: Processes = field(default_factory=Processes)
     compiled: nn.Module | None = None
     graph: bool = False
@@ -94,8 +94,8 @@ class Training:
     stop: bool = False
 
     def __post_init__(self) -> None:
-        self.shares = self.shares or Shares(self.batches.batch_size)
-        self.statistics = RunningStatistics(self.model)
+        self.division = self.division or BatchDivision(self.batches.batch_size)
+        self.running_statistics = RunningStatistics(self.model)
         self.draws = Draws(self.model, self.batches.seed)
         self.compute = Replays(compute_step) if self.graph else compute_step
 
@@ -114,8 +114,8 @@ class Training:
         count = self.batches.size_of(self.update)
         if factors is not None:
             start = self.batches.first_of(self.update)
-            factors = factors[start : start + count][self.shares.mine(count)]
-        return self.shares.cut(count, images, labels, factors)
+            factors = factors[start : start + count][self.division.mine(count)]
+        return self.division.cut(count, images, labels, factors)
 
     def state_dict(self) -> dict:
         """The state as tensors and plain values."""
@@ -174,7 +174,7 @@ def train(training: Training, listener: Listener | None = None, *, save_seconds:
         if start == 0:
             _begin_epoch(training)
         factors = _noise_factors(training, epoch)
-        batches = training.batches.epoch(epoch, start, training.shares.mine)
+        batches = training.batches.epoch(epoch, start, training.division.mine)
         for number, (images, labels) in enumerate(batches, start):
             apply_settings(training.optimizer, training.regime.at(epoch * per_epoch + number, per_epoch))
             training.sums += take_step(training, training.cut(images, labels, factors))
@@ -245,9 +245,9 @@ def _evaluation_statistics(training: Training, epoch: int) -> AbstractContextMan
 
 def _some_images(training: Training, epoch: int) -> Iterator[Tensor]:
     """The first batches of an epoch, ghost by ghost, so that what comes of them does not depend on micro-batches."""
-    batches, shares = training.batches, training.shares
+    batches, division = training.batches, training.division
     some = islice(batches.epoch(epoch), math.ceil(RECOMPUTED_SAMPLES / batches.sizes.size_in(epoch)))
-    parts = (images.split(shares.ghosts(len(images))) if shares.ghost_size else [images] for images, _ in some)
+    parts = (images.split(division.ghosts(len(images))) if division.ghost_size else [images] for images, _ in some)
     for number, part in enumerate(chain.from_iterable(parts)):
         training.draws.begin(number, len(part), f"evaluation {epoch}")
         yield part

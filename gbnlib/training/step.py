@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from gbnlib.nn import force_num_ghosts
 from gbnlib.training.devices import autocast
+from gbnlib.training.division import MicroBatch
 from gbnlib.training.shared_norm import normalised_together
-from gbnlib.training.shares import MicroBatch
 
 if TYPE_CHECKING:
     from gbnlib.training.loop import Training
@@ -57,9 +57,9 @@ def compute_step(training: "Training", parts: Sequence[MicroBatch]) -> Tensor:
 
 def _as_one_batch(training: "Training", parts: int, count: int) -> AbstractContextManager[None]:
     """Inside, the parts of a batch of `count` samples go forward as if they were one."""
-    if training.processes.count > 1 and not training.shares.ghost_size:
+    if training.processes.count > 1 and not training.division.ghost_size:
         return normalised_together(training.model)
-    return training.statistics.of_one_batch(parts, training.shares.ghosts_by_rank(count), training.processes)
+    return training.running_statistics.of_one_batch(parts, training.division.ghosts_by_rank(count), training.processes)
 
 
 def _clip(parameters: list[nn.Parameter], limit: float) -> None:

@@ -40,7 +40,7 @@ PER_NETWORK = {
             "figure2_ends",
         ),
     ),
-    "figure3": (("figure3_errors", "figure3_patience"), ("figure3_patience", "figure3_places")),
+    "figure3": (("figure3_errors", "figure3_lengths"), ("figure3_lengths", "figure3_places")),
 }
 
 
@@ -190,7 +190,7 @@ def test_of_one_batch_size_nothing_is_compared_and_the_network_is_named(item: st
     assert set(titles) <= {
         "figure2_laws",
         "figure2_paper",
-        "figure3_patience",
+        "figure3_lengths",
     }  # these are of the small batch, or the paper's
 
 

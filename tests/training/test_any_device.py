@@ -10,7 +10,7 @@ import torch
 from gbnlib.data import Batches
 from gbnlib.nn import NETWORKS, build_network
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import DistanceProbe, Shares, Training
+from gbnlib.training import BatchDivision, DistanceProbe, Training
 from gbnlib.training.evaluation import evaluation_sums
 from gbnlib.training.step import take_step
 
@@ -32,7 +32,7 @@ def test_a_step_an_evaluation_and_a_probe_run_anywhere(name: str, options: dict)
         batches,
         (images, labels),
         DistanceProbe(model, 1, 1),
-        shares=Shares(12, 4, micro_batch=8),
+        division=BatchDivision(12, 4, micro_batch=8),
         **{"clip_norm": 5.0, **options},
     )
     noise = torch.zeros(20, device="meta") if options.get("noise") else None

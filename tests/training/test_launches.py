@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from gbnlib.data import Batches
 from gbnlib.nn import NETWORKS, build_network, kernel
 from gbnlib.regimes import Phase, Regime, apply_settings
-from gbnlib.training import DistanceProbe, Shares, Training
+from gbnlib.training import BatchDivision, DistanceProbe, Training
 from gbnlib.training.step import take_step
 
 INPUTS = {"f1": (1, 28, 10), "alexnet": (3, 224, 1000), "c3": (3, 32, 100), "wresnet16-4": (3, 32, 100)}
@@ -106,7 +106,7 @@ def an_update(name, batch, ghost, kernels=True, micro_batch=0):
             (images, labels),
             DistanceProbe(model, 1, 1),
             clip_norm=5.0,
-            shares=Shares(batch, ghost, micro_batch=micro_batch),
+            division=BatchDivision(batch, ghost, micro_batch=micro_batch),
         )
         take_step(training, training.cut(*next(batches.epoch(0))))  # memory, momenta, what is kept
         with Launches() as launches, FromLists() as lists:

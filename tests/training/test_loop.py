@@ -13,8 +13,8 @@ from gbnlib.data import Batches, normalise
 from gbnlib.data.batches import generator
 from gbnlib.nn import GhostBatchNorm1d, kernel
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import DistanceProbe, Interrupted, Listener, Shares, Training, evaluate, train
-from gbnlib.training.statistics import recomputed_statistics
+from gbnlib.training import BatchDivision, DistanceProbe, Interrupted, Listener, Training, evaluate, train
+from gbnlib.training.running_statistics import recomputed_statistics
 from gbnlib.training.step import _clip
 
 REGIME = Regime(phases=(Phase(epoch=0, lr=0.1, momentum=0.9, weight_decay=1e-3), Phase(epoch=2, lr=0.02)), epochs=4)
@@ -201,7 +201,12 @@ def test_recomputed_statistics_serve_an_evaluation_and_leave_the_training_alone(
     """
     norm = GhostBatchNorm1d(8, ghost) if ghost else None
     kept, recomputed = (
-        training(network(norm=deepcopy(norm)), batch_size=batch, shares=Shares(batch, ghost), recompute_statistics=on)
+        training(
+            network(norm=deepcopy(norm)),
+            batch_size=batch,
+            division=BatchDivision(batch, ghost),
+            recompute_statistics=on,
+        )
         for on in (False, True)
     )
     for run in (kept, recomputed):
@@ -257,7 +262,7 @@ def test_the_official_cut_keeps_the_number_of_ghosts_in_the_last_batch() -> None
 
     def train_with(tail_ghosts: int) -> nn.Module:
         run = training(
-            network(norm=GhostBatchNorm1d(8, 6)), batch_size=12, shares=Shares(12, 6, tail_ghosts=tail_ghosts)
+            network(norm=GhostBatchNorm1d(8, 6)), batch_size=12, division=BatchDivision(12, 6, tail_ghosts=tail_ghosts)
         )
         sizes.clear()
         with_sizes(run.model[2])

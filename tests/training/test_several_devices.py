@@ -18,7 +18,7 @@ from gbnlib.experiments import RunConfig
 from gbnlib.experiments.preparing import prepare
 from gbnlib.regimes import Phase
 from gbnlib.training import Execution, Processes
-from gbnlib.training.statistics import RunningStatistics
+from gbnlib.training.running_statistics import RunningStatistics
 from gbnlib.training.step import take_step
 from tests.data.formats import write_folder
 
@@ -54,10 +54,10 @@ def steps(name: str, processes: Processes) -> list[dict[str, object]]:
     micro_batch = 2 if "micro" in name else 0
     training = prepare(CONFIGS[name], Execution(device="cpu", micro_batch=micro_batch), processes)
     training.model.double().register_forward_pre_hook(lambda layer, inputs: (inputs[0].double(),))
-    training.statistics = RunningStatistics(training.model)
+    training.running_statistics = RunningStatistics(training.model)
     assert training.batches.updates_per_epoch == UPDATES
     seen = []
-    for images, labels in training.batches.epoch(0, 0, training.shares.mine):
+    for images, labels in training.batches.epoch(0, 0, training.division.mine):
         sums = take_step(training, training.cut(images, labels))
         training.update += 1
         gradients = {key: parameter.grad.clone() for key, parameter in training.model.named_parameters()}

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.checkpoint import checkpoint
 
-import gbnlib.nn.statistics
+import gbnlib.nn.running_statistics
 from gbnlib.nn import (
     GhostBatchNorm1d,
     GhostBatchNorm2d,
@@ -219,7 +219,7 @@ def test_recomputed_statistics_differ_from_those_of_plain_layers_by_the_spread_o
     torch.testing.assert_close(plain.running_var, torch.tensor([20 / 3]))
 
 
-@pytest.mark.parametrize("module", [gbnlib.nn, gbnlib.nn.statistics], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [gbnlib.nn, gbnlib.nn.running_statistics], ids=lambda module: module.__name__)
 def test_examples_in_the_docstrings(module):
     outcome = doctest.testmod(module)
     assert outcome.failed == 0 < outcome.attempted

@@ -26,8 +26,8 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
-class Shares:
-    """The shares of every batch of a run.
+class BatchDivision:
+    """Which part of every batch a process takes, and in which micro-batches.
 
     Parameters
     ----------

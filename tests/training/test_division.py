@@ -1,4 +1,4 @@
-"""Shares of a batch, and the training of a batch in parts against the training of it whole."""
+"""BatchDivision of a batch, and the training of a batch in parts against the training of it whole."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ from gbnlib.errors import UsageError
 from gbnlib.experiments import RunConfig
 from gbnlib.nn import GhostBatchNorm1d, GhostBatchNorm2d, ghost_sizes
 from gbnlib.regimes import Phase, Regime
-from gbnlib.training import DistanceProbe, Shares, Training, train
+from gbnlib.training import BatchDivision, DistanceProbe, Training, train
 from gbnlib.training.shared_norm import SharedBatchNorm, normalised_together
 from tests.configs import FIRST, REMEDIED
 
@@ -37,13 +37,13 @@ def test_shares_are_whole_ghosts_in_order_and_nothing_is_lost(batch_size, ghost_
     count = draw.draw(st.integers(1, batch_size))
     seen, ghosts = [], []
     for rank in range(processes):
-        shares = Shares(batch_size, ghost_size, tail, micro_batch, rank, processes)
-        part, pieces = shares.mine(count), shares.micro_batches(count)
+        division = BatchDivision(batch_size, ghost_size, tail, micro_batch, rank, processes)
+        part, pieces = division.mine(count), division.micro_batches(count)
         assert sum(size for size, _ in pieces) == part.stop - part.start
-        assert shares.ghosts_by_rank(count)[rank] == sum(
+        assert division.ghosts_by_rank(count)[rank] == sum(
             len(ghost_sizes(size, ghost_size, num_ghosts=forced)) for size, forced in pieces
         )
-        largest = max(shares.ghosts(count))
+        largest = max(division.ghosts(count))
         assert all(size <= max(micro_batch, largest) for size, _ in pieces) or not micro_batch
         seen += range(part.start, part.stop)
         ghosts += [cut for size, forced in pieces for cut in ghost_sizes(size, ghost_size, num_ghosts=forced)]
@@ -54,14 +54,14 @@ def test_shares_are_whole_ghosts_in_order_and_nothing_is_lost(batch_size, ghost_
 
 def test_shares_by_hand():
     # 300 in ghosts of 128: 128, 128, 44. Two processes: 256 and 44; micro-batches of at most 200: ghost by ghost.
-    assert Shares(300, 128, rank=0, processes=2).mine(300) == slice(0, 256)
-    assert Shares(300, 128, rank=1, processes=2).mine(300) == slice(256, 300)
-    assert Shares(300, 128, micro_batch=200).micro_batches(300) == [(128, 0), (172, 0)]
+    assert BatchDivision(300, 128, rank=0, processes=2).mine(300) == slice(0, 256)
+    assert BatchDivision(300, 128, rank=1, processes=2).mine(300) == slice(256, 300)
+    assert BatchDivision(300, 128, micro_batch=200).micro_batches(300) == [(128, 0), (172, 0)]
     # Without ghosts, sample by sample; a share can be empty, and goes forward all the same.
-    assert [Shares(9, rank=rank, processes=2).mine(9) for rank in range(2)] == [slice(0, 5), slice(5, 9)]
-    assert Shares(9, rank=1, processes=2).micro_batches(1) == [(0, 0)]
+    assert [BatchDivision(9, rank=rank, processes=2).mine(9) for rank in range(2)] == [slice(0, 5), slice(5, 9)]
+    assert BatchDivision(9, rank=1, processes=2).micro_batches(1) == [(0, 0)]
     # The official cut of 848 into 16 ghosts of 53, five at a time.
-    pieces = Shares(2048, 128, tail_ghosts=16, micro_batch=300).micro_batches(848)
+    pieces = BatchDivision(2048, 128, tail_ghosts=16, micro_batch=300).micro_batches(848)
     assert pieces == [(265, 5), (265, 5), (265, 5), (53, 1)]
 
 
@@ -75,7 +75,7 @@ def test_shares_by_hand():
 )
 def test_a_batch_that_cannot_be_dealt_out_is_refused(options, words):
     with pytest.raises(UsageError) as raised:
-        Shares(**options)
+        BatchDivision(**options)
     assert all(word in str(raised.value) for word in words)
 
 
@@ -102,7 +102,7 @@ def trained(micro_batch: int, tail_ghosts: int, noise: float, dtype: torch.dtype
         DistanceProbe(model, 4, 2),
         clip_norm=1.0,
         noise=noise,
-        shares=Shares(24, 4, tail_ghosts=tail_ghosts, micro_batch=micro_batch),
+        division=BatchDivision(24, 4, tail_ghosts=tail_ghosts, micro_batch=micro_batch),
     )
     train(training)
     return training
@@ -113,7 +113,7 @@ def trained(micro_batch: int, tail_ghosts: int, noise: float, dtype: torch.dtype
 @pytest.mark.parametrize("noise", [0.0, 0.5])
 def test_micro_batches_of_whole_ghosts_train_as_the_whole_batch(micro_batch, tail_ghosts, noise):
     whole, parts = trained(0, tail_ghosts, noise), trained(micro_batch, tail_ghosts, noise)
-    assert len(parts.shares.micro_batches(24)) > 1
+    assert len(parts.division.micro_batches(24)) > 1
     for (name, mine), theirs in zip(whole.model.state_dict().items(), parts.model.state_dict().values(), strict=True):
         torch.testing.assert_close(theirs, mine, rtol=1e-9, atol=1e-9, msg=name)
     # Losses are float32.
