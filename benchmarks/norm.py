@@ -207,7 +207,9 @@ def draw(facts: dict) -> None:
             left.plot(across, group[f"{code}_to_plain"], marker, color=color, alpha=0.7, label=label)
     left.axhline(1, color="0.4", linewidth=1)
     left.set_yscale("log", base=2)
-    left.set_xticks(range(len(groups)), [f"{layout}\n{dtype}".replace("-", "\n") for layout, dtype in groups.groups])
+    left.set_xticks(
+        range(len(groups)), [f"{layout}\n{dtype}".replace("channels-last", "NHWC") for layout, dtype in groups.groups]
+    )
     left.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
     left.set(ylabel="time ÷ plain batch normalization")
     left.set_ylim(top=2 * frame.loop_to_plain.max())

@@ -52,9 +52,9 @@ def parsed(lines: list[str], environment: dict[str, str] | None) -> list[Require
     ]
 
 
-def locked(environment: dict[str, str] | None = None) -> dict[str, Requirement]:
-    """The lines of requirements.lock that hold in an environment, by name."""
-    held = parsed((ROOT / "requirements.lock").read_text().splitlines(), environment)
+def locked(environment: dict[str, str] | None = None, lock: str = "requirements.lock") -> dict[str, Requirement]:
+    """The lines of a lock that hold in an environment, by name."""
+    held = parsed((ROOT / lock).read_text().splitlines(), environment)
     found = {canonicalize_name(requirement.name): requirement for requirement in held}
     assert len(found) == len(held), "one environment has two versions of a package"
     return found
@@ -72,6 +72,16 @@ def test_each_direct_dependency_is_locked_inside_its_range(requirement):
     for python in PYTHONS:
         lock = locked(environment(python))
         assert version(lock[canonicalize_name(requirement.name)]) in requirement.specifier, python
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_integrations_are_locked_inside_their_ranges_and_change_nothing_else(python):
+    lock, own = locked(environment(python)), locked(environment(python), "requirements-integrations.lock")
+    for requirement in map(Requirement, EXTRAS["integrations"]):
+        assert version(own[canonicalize_name(requirement.name)]) in requirement.specifier
+    assert {name: version(lock[name]) for name in lock.keys() & own.keys()} == {
+        name: version(own[name]) for name in lock.keys() & own.keys()
+    }
 
 
 def test_every_place_names_the_same_pythons():
