@@ -8,7 +8,7 @@ import pandas as pd
 
 from gbnlib import data, paper
 from gbnlib.analysis import diffusion, landscape, positions, stats
-from gbnlib.analysis.outcomes import accuracies, outcomes
+from gbnlib.analysis.outcomes import accuracies, compare_training, outcomes
 from gbnlib.claims.decision import (
     INCONCLUSIVE,
     NOT,
@@ -48,6 +48,8 @@ def c1(case: Case) -> Decision:
         f"trend over sizes: {trend}; means from {smallest} to {largest}: "
         + ", ".join(f"{mean:.2f}" for mean in table.mean())
     )
+    trained = compare_training(case.frame, "batch_size").set_index("batch size").get("training: over SB's", {})
+    evidence += f"; training error at {largest} minus SB's: {trained[largest]}" if largest in trained else ""
     shown = effect(
         f"error at batch {largest} minus at {smallest}",
         ends,
@@ -83,7 +85,7 @@ def c2(case: Case) -> Decision:
             f"exponent λ {exponents.text(sign=True)}, where 0 ± {margin} counts as a logarithm; prediction error of "
             f"the better rival over the logarithm's {ratio.text()}; b = {slope:.2f}"
         )
-        shown = effect("exponent λ of the distance; 0 is log t", exponents, least=-margin, most=margin, paper=0)
+        shown = effect("exponent of the distance, 0 is log t", exponents, least=-margin, most=margin, paper=0)
         return Decision(verdict, evidence, len(each), shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
@@ -107,7 +109,7 @@ def c3(case: Case) -> Decision:
             f"{at_equal.text(sign=True)}"
         )
         supporting = [at_end.below(0), at_end.below(0) and at_equal.below(0)]
-        shown = effect(f"distance at update {last:,}: largest minus smallest batch", at_equal, most=0)
+        shown = effect(f"distance at update {last:,}, largest minus smallest batch", at_equal, most=0)
         return Decision(by_intervals(supporting, [at_end.above(0)]), evidence, int(ends.count().min()), shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})

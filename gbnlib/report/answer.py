@@ -55,26 +55,30 @@ def cost(table: pd.DataFrame) -> str:
     row = paper.protocol("f1")
     adapted = table[table.method == "LB+LR+GBN+RA"].epochs
     longer = int(adapted.iloc[0]) if len(adapted) else epochs * row.large_batch // row.small_batch
-    return f"As many updates as the small batch take {longer:,} epochs in place of {epochs}."
+    passes = f"{longer / epochs:g} times the passes over the data"
+    return f"As many updates as the small batch take {longer:,} epochs in place of {epochs}: {passes}."
 
 
 def sentence(verdicts: Sequence[claims.Verdict], table: pd.DataFrame) -> str:
     """Does it hold up? In one sentence with numbers, after it what the remedy costs."""
     found = {verdict.claim: verdict for verdict in verdicts}
+    row = paper.protocol("f1")
+    sizes = {"large": f"batch {row.large_batch:,}", "small": f"batch {row.small_batch:,}"}
     parts = [
-        f"{words} {_told(found[claim])}"
+        f"{words.format(**sizes)} {_told(found[claim])}"
         for claim, words in _PARTS.items()
         if claim in found and found[claim].effect is not None
     ]
     missing = "" if found.get("C8") and found["C8"].tested else " The adapted run, C8, is not finished yet."
-    return f"F1 on MNIST: {'; '.join(parts)}.{missing} {cost(table)}" if parts else "Nothing is finished yet."
+    return f"{_SUBJECT}: {'; '.join(parts)}.{missing} {cost(table)}" if parts else "Nothing is finished yet."
 
 
+_SUBJECT = "F1, a network of five hidden layers, on MNIST"
 _PARTS = {
-    "C1": "the large batch errs more than the small one by",
+    "C1": "{large} errs more than {small} by",
     "C6": "of that the √ rate makes up",
     "C7": "ghost batch normalization adds",
-    "C8": "and with as many updates the large batch lies over the small one by",
+    "C8": "with as many updates {large} is more accurate than {small} by",
 }
 
 
@@ -87,9 +91,9 @@ def findings(verdicts: Sequence[claims.Verdict]) -> list[str]:
     """The tested claims that are findings, a line of Markdown each."""
     facts = paper.claims()
     return [
-        f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}, {number(each.effect)}"
+        f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}, {number(each.effect)} ({each.effect.what})"
         + ("" if each.effect.paper is None else f"; the paper {each.effect.paper:+.2f}".replace("-", "−"))
-        + f" (n = {each.n})."
+        + f"; n = {each.n}."
         for each in verdicts
         if each.tested and each.effect is not None and facts[each.claim].group == "finding"
     ]
@@ -98,7 +102,9 @@ def findings(verdicts: Sequence[claims.Verdict]) -> list[str]:
 def why_it_failed(effects: pd.DataFrame) -> list[str]:
     """What the defaults of 2017 do to the √ rate, a line of Markdown; none where runs are missing."""
     told = analysis.defaults_sentence(effects)
-    return [f"**Why a first reproduction failed C6**: forgotten defaults of 2017. {told}"] if told else []
+    return (
+        [f"**Why a first reproduction failed C6**: three forgotten defaults of 2017, together. {told}"] if told else []
+    )
 
 
 def adapted_today(changed: pd.DataFrame, runs: analysis.Runs) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -90,10 +91,10 @@ def paths(
 
 
 def structure(frame: pd.DataFrame, network: str, *, ax: Axes | None = None) -> Axes:
-    """The variance of the loss's difference between places of a training against their distance, a line a seed.
+    """The variance of the loss's difference between places of a training against their distance.
 
-    Places whose difference lies below the noise are left out. Dashed: α = 2, what the theory asks, through the mean
-    of the seeds at their shortest lag.
+    Faint: a line a seed; bold: their geometric mean at each lag. Places whose difference lies below the noise are left
+    out. Dashed: α = 2, what the theory asks, through the mean of the seeds at their shortest lag.
     """
     ax = ax or plt.subplots()[1]
     ax.set(xlabel="distance between two places", ylabel="variance of L(w) − L(w′)")
@@ -103,7 +104,10 @@ def structure(frame: pd.DataFrame, network: str, *, ax: Axes | None = None) -> A
     else:
         ax.set(xscale="log", yscale="log", ylim=(shown.square.quantile(0.02) / 3, 3 * shown.square.max()))
         for _, part in shown.groupby("seed"):
-            ax.plot(part.distance, part.square, linewidth=1, markersize=4, **_style(network) | {"label": "a seed"})
+            seed = {"label": "a seed", "alpha": 0.35}
+            ax.plot(part.distance, part.square, linewidth=1, markersize=3, **_style(network) | seed)
+        means = np.exp(np.log(shown.set_index("lag")[["distance", "square"]]).groupby("lag").mean())
+        ax.plot(means.distance, means.square, linewidth=2.5, **_style(network) | {"label": "mean of the seeds"})
         start = shown[shown.lag == shown.lag.min()][["distance", "square"]].mean()
         ends = [start.distance, shown.distance.max()]
         ax.plot(ends, [start.square * (end / start.distance) ** 2 for end in ends], "--", color="0.5", label="α = 2")

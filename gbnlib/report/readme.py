@@ -73,7 +73,7 @@ def _decided(verdict: claims.Verdict | None) -> str:
     """A verdict and the number that stands for it."""
     if verdict is None or not verdict.tested:
         return "not tested"
-    return verdict.verdict + (f", {answer.number(verdict.effect)}" if verdict.effect else "")
+    return verdict.verdict + (f", {answer.number(verdict.effect)} ({verdict.effect.what})" if verdict.effect else "")
 
 
 def _scales() -> str:

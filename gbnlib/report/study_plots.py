@@ -88,16 +88,23 @@ def _mean_of_logs(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
 def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
     """Final accuracy of each arm, a row an arm, and at the right the samples that it took, in times the small batch's.
 
-    The full line is the small batch's mean, the dashed one the large batch's.
+    The full line is the small batch's mean, the dashed one the large batch's. An arm that falls more than five times
+    their distance below the best is written at the edge, since it would press all others together.
     """
     ax = ax or plt.subplots()[1]
     table = analysis.compare_arms(history)
     table = table.set_index("arm").reindex([name for name in names if name in set(table.arm)])
+    accuracies = table.accuracy
+    least = accuracies.max() - 5 * abs(accuracies.get("SB", np.nan) - accuracies.get("LB", np.nan))
+    if (accuracies < least).any():
+        ax.set_xlim(left=least)
     for height, (arm, row) in enumerate(table.iterrows()):
         color = "C0" if row.cost <= 1 else "C1"
         ends = np.nan_to_num([[row.accuracy - row.low], [row.high - row.accuracy]])
         ax.errorbar(row.accuracy, height, xerr=ends, fmt="o", color=color, capsize=3)
         place = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+        if row.accuracy < least:
+            ax.annotate(f"◂ {row.accuracy:.1f} %", (0, height), (4, 0), color=color, **place)
         ax.annotate(f"{row.cost:.3g} ×", (1, height), (6, 0), annotation_clip=False, **place)
         if arm in ("SB", "LB"):
             ax.axvline(row.accuracy, color="0.6", linewidth=1, linestyle="-" if arm == "SB" else "--")

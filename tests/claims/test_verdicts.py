@@ -19,6 +19,7 @@ def runs(errors: dict, key: str = "method") -> pd.DataFrame:
         for seed, error in enumerate(values):
             row = {"run": f"{name}-{seed}", "network": "f1", "dataset": "digits", "method": "LB", "batch_size": 32}
             row |= {key: name, "seed": seed, "status": "finished", "update": 1, "validation_error": error}
+            row["training_error"] = error - 1
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -135,6 +136,13 @@ def test_a_row_that_has_not_converged_is_not_judged() -> None:
 )
 def test_c1_is_a_trend_and_a_difference_of_the_ends(errors: dict, expected: str) -> None:
     assert judged("C1", runs(errors, key="batch_size")).verdict == expected
+
+
+def test_c1_tells_whether_the_training_error_differs_too() -> None:
+    history = runs({32: around(2), 1024: around(5)}, key="batch_size")
+    history.loc[history.batch_size == 32, "method"] = "SB"
+    told = judged("C1", history.assign(training_error=history.validation_error * 2)).evidence
+    assert "training error at 1024 minus SB's: +6.00 [+5.55, +6.45]" in told
 
 
 def test_verdicts_come_back_from_disk_with_the_untested_claims() -> None:

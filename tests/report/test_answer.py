@@ -55,7 +55,7 @@ def test_the_sentence_has_the_numbers_the_cost_and_what_is_missing() -> None:
 
 def test_findings_leave_out_what_is_not_tested_and_what_is_no_finding() -> None:
     lines = answer.findings([verdict("C6", REPRODUCED), verdict("C8", NOT_TESTED), verdict("C12", REPRODUCED)])
-    told = "(C6): reproduced, +0.50 points [+0.40, +0.60]; the paper +0.26 (n = 3)."
+    told = "(C6): reproduced, +0.50 points [+0.40, +0.60] (a minus b); the paper +0.26; n = 3."
     assert lines == [f"**The √ rate closes part of the gap** {told}"]
 
 
