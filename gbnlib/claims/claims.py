@@ -85,7 +85,7 @@ def c2(case: Case) -> Decision:
             f"exponent λ {exponents.text(sign=True)}, where 0 ± {margin} counts as a logarithm; prediction error of "
             f"the better rival over the logarithm's {ratio.text()}; b = {slope:.2f}"
         )
-        shown = effect("exponent of the distance, 0 is log t", exponents, least=-margin, most=margin, paper=0)
+        shown = effect("exponent, 0 is log t", exponents, least=-margin, most=margin, paper=0)
         return Decision(verdict, evidence, len(each), shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
@@ -109,7 +109,7 @@ def c3(case: Case) -> Decision:
             f"{at_equal.text(sign=True)}"
         )
         supporting = [at_end.below(0), at_end.below(0) and at_equal.below(0)]
-        shown = effect(f"distance at update {last:,}, largest minus smallest batch", at_equal, most=0)
+        shown = effect(f"at update {last:,}, largest minus smallest batch", at_equal, most=0)
         return Decision(by_intervals(supporting, [at_end.above(0)]), evidence, int(ends.count().min()), shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
@@ -132,7 +132,7 @@ def c4(case: Case) -> Decision:
             f"mean spread of {len(sizes)} batch sizes, {sizes[0]} to {sizes[-1]}, over the updates up to {last:,}: "
             f"{100 * before.mean():.0f} % before and {100 * after.mean():.0f} % after, ratio {ratio.text()}"
         )
-        shown = effect("spread of the distance over batches, after over before", ratio, most=0.5)
+        shown = effect("spread over batches, after ÷ before", ratio, most=0.5)
         return Decision(REPRODUCED if ratio.below(0.5) else smaller, evidence, ratio.n[0], shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})

@@ -1,6 +1,7 @@
 """The answer of the shipped runs in words: one sentence, its cost, and the findings, all computed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -55,17 +56,16 @@ def cost(table: pd.DataFrame) -> str:
     row = paper.protocol("f1")
     adapted = table[table.method == "LB+LR+GBN+RA"].epochs
     longer = int(adapted.iloc[0]) if len(adapted) else epochs * row.large_batch // row.small_batch
-    passes = f"{longer / epochs:g} times the passes over the data"
-    return f"As many updates as the small batch take {longer:,} epochs in place of {epochs}: {passes}."
+    return f"As many updates take {longer:,} epochs in place of {epochs}, {longer / epochs:g} times the cost."
 
 
-def sentence(verdicts: Sequence[claims.Verdict], table: pd.DataFrame) -> str:
+def sentence(verdicts: Sequence[claims.Verdict], table: pd.DataFrame, *, intervals: bool = True) -> str:
     """Does it hold up? In one sentence with numbers, after it what the remedy costs."""
     found = {verdict.claim: verdict for verdict in verdicts}
     row = paper.protocol("f1")
     sizes = {"large": f"batch {row.large_batch:,}", "small": f"batch {row.small_batch:,}"}
     parts = [
-        f"{words.format(**sizes)} {_told(found[claim])}"
+        f"{words.format(**sizes)} {_told(found[claim], intervals)}"
         for claim, words in _PARTS.items()
         if claim in found and found[claim].effect is not None
     ]
@@ -73,7 +73,7 @@ def sentence(verdicts: Sequence[claims.Verdict], table: pd.DataFrame) -> str:
     return f"{_SUBJECT}: {'; '.join(parts)}.{missing} {cost(table)}" if parts else "Nothing is finished yet."
 
 
-_SUBJECT = "F1, a network of five hidden layers, on MNIST"
+_SUBJECT = "F1, five hidden layers, on MNIST"
 _PARTS = {
     "C1": "{large} errs more than {small} by",
     "C6": "of that the √ rate makes up",
@@ -82,16 +82,18 @@ _PARTS = {
 }
 
 
-def _told(verdict: claims.Verdict) -> str:
-    """The effect of a verdict on accuracy with its interval, in points."""
-    return number(verdict.effect, sign=verdict.claim != "C1")
+def _told(verdict: claims.Verdict, intervals: bool) -> str:
+    """The effect of a verdict on accuracy, in points."""
+    shown = verdict.effect if intervals else replace(verdict.effect, low=None, high=None)
+    return number(shown, sign=verdict.claim != "C1")
 
 
-def findings(verdicts: Sequence[claims.Verdict]) -> list[str]:
-    """The tested claims that are findings, a line of Markdown each."""
+def findings(verdicts: Sequence[claims.Verdict], *, what: bool = True) -> list[str]:
+    """The tested claims that are findings, a line of Markdown each, with or without what the number is of."""
     facts = paper.claims()
     return [
-        f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}, {number(each.effect)} ({each.effect.what})"
+        f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}, {number(each.effect)}"
+        + (f" ({each.effect.what})" if what else "")
         + ("" if each.effect.paper is None else f"; the paper {each.effect.paper:+.2f}".replace("-", "−"))
         + f"; n = {each.n}."
         for each in verdicts

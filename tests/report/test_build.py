@@ -51,7 +51,7 @@ def words(page: BeautifulSoup) -> str:
 def test_front_page_has_the_shipped_answer_and_beside_it_what_this_report_found(pages):
     page = pages["index.html"]
     text, verdicts, table = words(page), evidence.verdicts(), answer.table()
-    assert answer.sentence(verdicts, table) in text
+    assert answer.sentence(verdicts, table, intervals=False) in text
     assert page.select_one("figure.answer img")["alt"].startswith(answer.title(verdicts))
     rows = {row.select("td")[0].get_text().split()[0]: row for row in page.select("table.claims tbody tr")}
     assert {claim for claim in rows if claim[0] == "C"} == set(paper.claims())
@@ -159,7 +159,10 @@ def test_the_data_of_the_answers_picture_can_be_downloaded(site):
 
 
 def test_a_page_says_what_it_is_to_search_engines_and_where_it_is_shared(pages, site):
-    title, sentence = answer.title(evidence.verdicts()), answer.sentence(evidence.verdicts(), answer.table())
+    title, sentence = (
+        answer.title(evidence.verdicts()),
+        answer.sentence(evidence.verdicts(), answer.table(), intervals=False),
+    )
     for name in ("index.html", "items/01_figure1_generalization_gap.html"):
         told = {(tag.get("name") or tag.get("property")): tag["content"] for tag in pages[name].select("meta[content]")}
         assert told["description"] == told["og:description"] == sentence and told["og:title"] == title

@@ -14,8 +14,8 @@ from gbnlib.report.site.pictures import write_piece
 
 _GROUPS = {
     "finding": "Findings",
-    "diffusion": "The theory behind them",
-    "identity": "Identities, which hold or do not",
+    "diffusion": "Theory",
+    "identity": "Identities",
     "uncertain": "Remembered, not verified to be in the paper",
 }
 
@@ -65,10 +65,10 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
     pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
     for name, html in pieces.items():
         write_piece(name, html, source)
-    found = [Markup(line) for line in answer.findings(shipped)]
+    found = [Markup(line) for line in answer.findings(shipped, what=False)]
     return {
         "title": title,
-        "sentence": sentence,
+        "sentence": answer.sentence(shipped, table, intervals=False),
         "findings": found,
         "grid": rows,
         "two": scale != evidence.SCALE,
@@ -83,5 +83,5 @@ def _pictures(alt: str) -> Markup:
         '<img class="only-{0}" src="_static/answer-{0}.svg" alt="{1}"></picture>'
     )
     pictures = Markup("").join(Markup(form).format(theme, alt) for theme in answer_figure.THEMES)
-    offered = '<p class="downloads"><a download href="_static/answer.csv">The data of this picture (CSV)</a></p>'
+    offered = '<p class="downloads"><a download href="_static/answer.csv">Data (CSV)</a></p>'
     return Markup('<figure class="answer">{}</figure>').format(pictures) + Markup(offered)
