@@ -14,7 +14,7 @@ from gbnlib.report.wording import number
 REMEDIES = {
     "LB+LR": "+ √ rate",
     "LB+LR+GBN": "+ √ rate, ghosts",
-    "LB+LR+GBN+RA": "+ as many updates",
+    "LB+LR+GBN+RA": "+ both, as many updates",
 }
 #: What the verdict on C8 makes of the title of the answer's figure.
 _TITLES = {

@@ -75,7 +75,17 @@ def draw(table: pd.DataFrame, title: str, theme: str = "light", *, narrow: bool 
         )
         _label_remedies(table, ax, colors)
         _axes(ax, colors, lowest=30 if narrow else 190)
+        figure.supxlabel(
+            _note(table, 46 if narrow else 200), x=0.01, ha="left", fontsize="small", color=colors["faint"]
+        )
     return figure
+
+
+def _note(table: pd.DataFrame, width: int) -> str:
+    """What bars and band are, and which marks do not stand at their number of updates."""
+    aside = table[table.method.isin(_ASIDE)].updates
+    moved = f" Marks of {aside.iloc[0]:,.0f} updates stand side by side." if len(aside) else ""
+    return textwrap.fill(f"Bars, and the band of the small batch: 95 % intervals over seeds.{moved}", width)
 
 
 def _style(colors: Mapping[str, str]) -> dict:

@@ -75,12 +75,12 @@ def test_the_picture_marks_means_intervals_and_the_papers_numbers(theme: str) ->
     bars = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] == line.get_xdata()[1]]
     assert sorted(tuple(map(float, bar.get_ydata())) for bar in bars) == sorted(row[5:7] for row in EQUAL_EPOCHS)
     words = {text.get_text() for text in ax.texts}
-    assert {"batch 128", "1,024", "batch 4,096", "+ √ rate", "+ as many updates (1 seed)"} <= words
+    assert {"batch 128", "1,024", "batch 4,096", "+ √ rate", "+ both, as many updates (1 seed)"} <= words
     plt.close(figure)
 
 
 def test_what_is_not_run_is_named_and_an_empty_table_draws() -> None:
     figure = answer_figure.draw(table(*EQUAL_EPOCHS), "Finding")
-    assert "+ as many updates: not run here yet" in {text.get_text() for text in figure.axes[0].texts}
+    assert "+ both, as many updates: not run here yet" in {text.get_text() for text in figure.axes[0].texts}
     plt.close(figure)
     plt.close(answer_figure.draw(table(), "Finding"))

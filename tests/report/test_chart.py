@@ -39,7 +39,7 @@ def test_the_small_batch_the_largest_and_the_adapted_run_are_shown_at_first() ->
         ("batch 64", False),
         ("batch 512", True),
         ("batch 512 + √ rate", False),
-        ("batch 512 + as many updates", True),
+        ("batch 512 + both, as many updates", True),
     ]
     assert found[2]["error"] == [5.13] and found[2]["low"] == [None] and found[2]["updates"] == [10]
 
