@@ -25,7 +25,7 @@ from gbnlib.claims.decision import (
     of_both_quantities,
     within,
 )
-from gbnlib.claims.words import detectable, published_gain, test_images, told_gap, too_small
+from gbnlib.claims.words import detectable, published_gain, test_images, told_gap, told_precisions, too_small
 
 #: Whose distance C2 to C4 ask about.
 _QUANTITIES = {diffusion.QUANTITIES[which]: which for which in ("weights", "first")}
@@ -198,7 +198,8 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
         least=-share * gap.estimate or 0.0,
         paper=published_gain(case.frame, better, worse),
     )
-    return Decision(verdict, f"{evidence}; {test_images(case.frame)}", min(map(len, found.values())), shown)
+    evidence += f"; {test_images(case.frame)}{told_precisions(case.frame, better, worse)}"
+    return Decision(verdict, evidence, min(map(len, found.values())), shown)
 
 
 def c9(case: Case) -> Decision:
@@ -219,7 +220,8 @@ def c9(case: Case) -> Decision:
     verdict = by_intervals(*sides) if gap.above(0) else INCONCLUSIVE
     worst = max(found, key=lambda size: found[size].high)
     shown = effect(f"error after the drop, adapted {worst} minus small batch", found[worst], unit="points", most=margin)
-    return Decision(verdict, f"error after the drop: {told}; {told_gap(gap)}", n, shown)
+    evidence = f"error after the drop: {told}; {told_gap(gap)}{told_precisions(case.frame, 'LB+LR+GBN+RA')}"
+    return Decision(verdict, evidence, n, shown)
 
 
 def c10(case: Case) -> Decision:

@@ -45,6 +45,14 @@ def published_gain(history: pd.DataFrame, better: str, worse: str) -> float | No
     return published[better] - published[worse] if published else None
 
 
+def told_precisions(history: pd.DataFrame, *methods: str) -> str:
+    """The words on which of some methods were computed in another precision than float32; empty where none was."""
+    if "precision" not in history:
+        return ""
+    other = history[history.method.isin(methods) & (history.precision != "fp32")]
+    return "".join(f"; {method} computed in {name}" for (method, name), _ in other.groupby(["method", "precision"]))
+
+
 def test_images(history: pd.DataFrame) -> str:
     """The standard error that the choice of test images alone gives an accuracy of the small batch, in words."""
     share, images = np.mean(accuracies(history, "SB")) / 100, data.card(history.dataset.iloc[0]).validation

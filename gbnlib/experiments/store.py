@@ -53,7 +53,7 @@ class Run(Found):
         import pandas as pd
 
         frame = pd.read_csv(self.folder / f"{name}.csv")
-        names = ("network", "dataset", "method", "batch_size", "seed", "initialisation")
+        names = ("network", "dataset", "method", "batch_size", "seed", "initialisation", "precision")
         labels = {name: getattr(self.config, name) for name in names}
         if self.config.held_out:
             labels["test_error"] = self.done["summary"]["test_error"]

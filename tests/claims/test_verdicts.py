@@ -145,6 +145,13 @@ def test_c1_tells_whether_the_training_error_differs_too() -> None:
     assert "training error at 1024 minus SB's: +6.00 [+5.55, +6.45]" in told
 
 
+def test_a_comparison_tells_which_method_was_computed_in_another_precision() -> None:
+    history = runs({**GAP, "LB+LR": around(4.0)}).assign(precision="fp32")
+    assert "computed in" not in judged("C6", history).evidence
+    history.loc[history.method.isin(["LB+LR", "SB"]), "precision"] = "bf16"
+    assert judged("C6", history).evidence.endswith("points; LB+LR computed in bf16")
+
+
 def test_verdicts_come_back_from_disk_with_the_untested_claims() -> None:
     written = judged("C6", runs({**GAP, "LB+LR": around(4.0)}))
     claims.write_verdicts([written], claims.verdicts_folder("quick"))
