@@ -40,8 +40,8 @@ def test_force_trains_again_and_gives_the_same_bits(finished: experiments.Run) -
 
 def test_frames_are_tidy(finished: experiments.Run) -> None:
     history, distance = experiments.load_runs([CONFIG])
-    labels = ["run", "network", "dataset", "method", "batch_size", "seed", "initialisation", "status"]
-    assert history.columns[:8].tolist() == labels
+    labels = ["run", "network", "dataset", "method", "batch_size", "seed", "initialisation", "precision", "status"]
+    assert history.columns[: len(labels)].tolist() == labels
     assert history.epoch.tolist() == [1, 2] and distance["update"].tolist() == [1, 2, 3, 4]
     assert all(frame.empty for frame in experiments.load_runs([CONFIG.model_copy(update={"seed": 9})]))
 
