@@ -107,7 +107,12 @@ def structure(frame: pd.DataFrame, network: str, *, ax: Axes | None = None) -> A
             seed = {"label": "a seed", "alpha": 0.35}
             ax.plot(part.distance, part.square, linewidth=1, markersize=3, **_style(network) | seed)
         means = np.exp(np.log(shown.set_index("lag")[["distance", "square"]]).groupby("lag").mean())
-        ax.plot(means.distance, means.square, linewidth=2.5, **_style(network) | {"label": "mean of the seeds"})
+        ax.plot(
+            means.distance,
+            means.square,
+            linewidth=2.5,
+            **_style(network) | {"label": "mean of the seeds", "marker": ""},
+        )
         start = shown[shown.lag == shown.lag.min()][["distance", "square"]].mean()
         ends = [start.distance, shown.distance.max()]
         ax.plot(ends, [start.square * (end / start.distance) ** 2 for end in ends], "--", color="0.5", label="α = 2")

@@ -96,8 +96,6 @@ def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None)
     table = table.set_index("arm").reindex([name for name in names if name in set(table.arm)])
     accuracies = table.accuracy
     least = accuracies.max() - 5 * abs(accuracies.get("SB", np.nan) - accuracies.get("LB", np.nan))
-    if (accuracies < least).any():
-        ax.set_xlim(left=least)
     for height, (arm, row) in enumerate(table.iterrows()):
         color = "C0" if row.cost <= 1 else "C1"
         ends = np.nan_to_num([[row.accuracy - row.low], [row.high - row.accuracy]])
@@ -108,6 +106,8 @@ def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None)
         ax.annotate(f"{row.cost:.3g} ×", (1, height), (6, 0), annotation_clip=False, **place)
         if arm in ("SB", "LB"):
             ax.axvline(row.accuracy, color="0.6", linewidth=1, linestyle="-" if arm == "SB" else "--")
+    if (accuracies < least).any():
+        ax.set_xlim(least, 1.05 * accuracies.max() - 0.05 * least)
     ax.set_yticks(range(len(table)), table.index)
     ax.set(ylim=(len(table) - 0.5, -0.5), xlabel="final validation accuracy (%)\nat the right: samples, in times SB's")
     return ax
