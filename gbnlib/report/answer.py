@@ -88,14 +88,14 @@ def _told(verdict: claims.Verdict, intervals: bool) -> str:
     return number(shown, sign=verdict.claim != "C1")
 
 
-def findings(verdicts: Sequence[claims.Verdict], *, what: bool = True) -> list[str]:
-    """The tested claims that are findings, a line of Markdown each, with or without what the number is of."""
+def findings(verdicts: Sequence[claims.Verdict], *, full: bool = True) -> list[str]:
+    """The tested claims that are findings, a line of Markdown each; `full` with what the number is of, and seeds."""
     facts = paper.claims()
     return [
         f"**{facts[each.claim].title}** ({each.claim}): {each.verdict}, {number(each.effect)}"
-        + (f" ({each.effect.what})" if what else "")
+        + (f" ({each.effect.what})" if full else "")
         + ("" if each.effect.paper is None else f"; the paper {each.effect.paper:+.2f}".replace("-", "−"))
-        + f"; n = {each.n}."
+        + (f"; n = {each.n}." if full else ".")
         for each in verdicts
         if each.tested and each.effect is not None and facts[each.claim].group == "finding"
     ]

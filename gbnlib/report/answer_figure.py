@@ -85,7 +85,8 @@ def _note(table: pd.DataFrame, width: int) -> str:
     """What bars and band are, and which marks do not stand at their number of updates."""
     aside = table[table.method.isin(_ASIDE)].updates
     moved = f" Marks of {aside.iloc[0]:,.0f} updates stand side by side." if len(aside) else ""
-    return textwrap.fill(f"Bars, and the band of the small batch: 95 % intervals over seeds.{moved}", width)
+    seeds = " to ".join(f"{n:g}" for n in sorted({table.n.min(), table.n.max()}))
+    return textwrap.fill(f"Bars, and the band of the small batch: 95 % intervals over {seeds} seeds.{moved}", width)
 
 
 def _style(colors: Mapping[str, str]) -> dict:

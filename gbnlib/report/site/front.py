@@ -16,7 +16,7 @@ _GROUPS = {
     "finding": "Findings",
     "diffusion": "Theory",
     "identity": "Identities",
-    "uncertain": "Remembered, not verified to be in the paper",
+    "uncertain": "Perhaps not in the paper",
 }
 
 
@@ -65,7 +65,7 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
     pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
     for name, html in pieces.items():
         write_piece(name, html, source)
-    found = [Markup(line) for line in answer.findings(shipped, what=False)]
+    found = [Markup(line) for line in answer.findings(shipped, full=False)]
     return {
         "title": title,
         "sentence": answer.sentence(shipped, table, intervals=False),
