@@ -114,7 +114,7 @@ def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None)
 
 
 def ghost_sizes(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Final accuracy against the ghost size, a curve a batch size; plain batch normalization is the last place."""
+    """Final error against the ghost size, a curve a batch size; plain batch normalization is the last place."""
     ax = ax or plt.subplots()[1]
     sizes = [*sorted(size for size in history.ghost_size.unique() if size), 0]
     for batch_size, runs in history.groupby("batch_size"):
@@ -122,10 +122,11 @@ def ghost_sizes(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             stats.mean(analysis.arm_accuracies(runs[runs.ghost_size == size]), paper.confidence()) for size in sizes
         ]
         ends = np.nan_to_num([each.half_width for each in found])
-        means = [each.estimate for each in found]
+        means = [100 - each.estimate for each in found]
         ax.errorbar(range(len(sizes)), means, yerr=ends, capsize=3, label=f"{batch_size}", **batch_style(batch_size))
     ax.set_xticks(range(len(sizes)), [f"{size}" if size else "whole batch" for size in sizes])
-    ax.set(xlabel="ghost size", ylabel="final validation accuracy (%)")
+    ax.set(xlabel="ghost size", ylabel="final validation error (%)")
+    error_axis(ax)
     ax.legend(title="batch size")
     return ax
 
