@@ -6,7 +6,7 @@ takes most of the time of all three. Also: peak memory, each measured in a proce
 of ghosts; a whole network with ghost layers against a loop of the plain network over chunks.
 
 It writes norm.json and its picture to results/reference/benchmarks. Run it on a machine that does nothing else; it
-takes about 20 minutes on 2 cores, and 12 GiB.
+takes about 8 minutes on 2 cores, and 12 GiB.
 """
 
 import json

@@ -8,7 +8,8 @@ import pandas as pd
 
 from gbnlib import data, paper
 from gbnlib.analysis import diffusion, landscape, positions, stats
-from gbnlib.analysis.outcomes import accuracies, compare_training, outcomes
+from gbnlib.analysis.outcomes import accuracies, outcomes
+from gbnlib.claims import words
 from gbnlib.claims.decision import (
     INCONCLUSIVE,
     NOT,
@@ -25,7 +26,6 @@ from gbnlib.claims.decision import (
     of_both_quantities,
     within,
 )
-from gbnlib.claims.words import detectable, published_gain, test_images, told_gap, told_precisions, too_small
 
 #: Whose distance C2 to C4 ask about.
 _QUANTITIES = {diffusion.QUANTITIES[which]: which for which in ("weights", "first")}
@@ -47,17 +47,18 @@ def c1(case: Case) -> Decision:
         f"error at {largest} minus error at {smallest}: {ends.text('points', sign=True)}; "
         f"trend over sizes: {trend}; means from {smallest} to {largest}: "
         + ", ".join(f"{mean:.2f}" for mean in table.mean())
+        + words.told_training(case.frame, largest)
     )
-    trained = compare_training(case.frame, "batch_size").set_index("batch size").get("training: over SB's", {})
-    evidence += f"; training error at {largest} minus SB's: {trained[largest]}" if largest in trained else ""
     shown = effect(
         f"error at batch {largest} minus at {smallest}",
         ends,
         unit="points",
         least=0,
-        paper=published_gain(case.frame, "SB", "LB") if _ends_are_the_rows(case.frame, smallest, largest) else None,
+        paper=words.published_gain(case.frame, "SB", "LB")
+        if _ends_are_the_rows(case.frame, smallest, largest)
+        else None,
     )
-    return Decision(verdict, evidence + detectable(verdict, *found), int(table.count().min()), shown)
+    return Decision(verdict, evidence + words.detectable(verdict, *found), int(table.count().min()), shown)
 
 
 def _ends_are_the_rows(history: pd.DataFrame, smallest: int, largest: int) -> bool:
@@ -188,17 +189,17 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
         return none
     gap = gap_of(case.frame)
     verdict, gain = gain_of(found[better], found[worse], gap, share)
-    evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {told_gap(gap)}"
+    evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {words.told_gap(gap)}"
     if gap.above(0) and verdict == INCONCLUSIVE:
-        evidence += detectable(verdict, found[better], found[worse]) + too_small(case.frame, better, worse)
+        evidence += words.detectable(verdict, found[better], found[worse]) + words.too_small(case.frame, better, worse)
     shown = effect(
         f"accuracy of {better} minus {worse}",
         gain,
         unit="points",
         least=-share * gap.estimate or 0.0,
-        paper=published_gain(case.frame, better, worse),
+        paper=words.published_gain(case.frame, better, worse),
     )
-    evidence += f"; {test_images(case.frame)}{told_precisions(case.frame, better, worse)}"
+    evidence += f"; {words.test_images(case.frame)}{words.told_precisions(case.frame, better, worse)}"
     return Decision(verdict, evidence, min(map(len, found.values())), shown)
 
 
@@ -220,7 +221,7 @@ def c9(case: Case) -> Decision:
     verdict = by_intervals(*sides) if gap.above(0) else INCONCLUSIVE
     worst = max(found, key=lambda size: found[size].high)
     shown = effect(f"error after the drop, adapted {worst} minus small batch", found[worst], unit="points", most=margin)
-    evidence = f"error after the drop: {told}; {told_gap(gap)}{told_precisions(case.frame, 'LB+LR+GBN+RA')}"
+    evidence = f"error after the drop: {told}; {words.told_gap(gap)}{words.told_precisions(case.frame, 'LB+LR+GBN+RA')}"
     return Decision(verdict, evidence, n, shown)
 
 
@@ -233,8 +234,8 @@ def c10(case: Case) -> Decision:
     difference = stats.difference(found["LB+noise"], found["LB+LR"], paper.confidence())
     margin = paper.claims()["C10"].margin * gap.estimate
     verdict = within(difference, -margin, margin) if gap.above(0) else INCONCLUSIVE
-    evidence = f"LB+noise − LB+LR: {difference.text('points', sign=True)}; {told_gap(gap)}"
-    evidence += detectable(verdict, found["LB+noise"], found["LB+LR"])
+    evidence = f"LB+noise − LB+LR: {difference.text('points', sign=True)}; {words.told_gap(gap)}"
+    evidence += words.detectable(verdict, found["LB+noise"], found["LB+LR"])
     shown = effect("accuracy of LB+noise minus LB+LR", difference, unit="points", least=-margin, most=margin)
     return Decision(verdict, evidence, min(difference.n), shown)
 
@@ -252,14 +253,14 @@ def c11(case: Case) -> Decision:
     evidence = (
         f"final error after {lengths[0]:.0f} minus after {lengths[1]:.0f} epochs at the high rate: "
         f"{gain.text('points', sign=True)}; fall of the error at the high rate between the ends of the two: "
-        f"{fall.text('points', sign=True)}; {told_gap(gap)}"
+        f"{fall.text('points', sign=True)}; {words.told_gap(gap)}"
     )
     shown = effect("final error after the shorter minus the longer high-rate phase", gain, unit="points", least=0)
     if not (gap.above(0) and fall.below(paper.claims()["C11"].margin * gap.estimate)):
         known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
         return Decision(INCONCLUSIVE, f"{evidence}; {known}", n, shown)
     verdict = by_intervals([gain.above(0)], [gain.below(0)])
-    return Decision(verdict, evidence + detectable(verdict, left, stayed), n, shown)
+    return Decision(verdict, evidence + words.detectable(verdict, left, stayed), n, shown)
 
 
 def c12(case: Case) -> Decision:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gbnlib import data, paper
 from gbnlib.analysis import stats
-from gbnlib.analysis.outcomes import accuracies, published_accuracies
+from gbnlib.analysis.outcomes import accuracies, compare_training, published_accuracies
 from gbnlib.analysis.stats import Interval
 from gbnlib.claims.decision import INCONCLUSIVE
 
@@ -45,10 +45,15 @@ def published_gain(history: pd.DataFrame, better: str, worse: str) -> float | No
     return published[better] - published[worse] if published else None
 
 
+def told_training(history: pd.DataFrame, batch_size: int) -> str:
+    """The words on the training error of a batch size over SB's; empty where one of them has no finished run."""
+    rows = compare_training(history, "batch_size").to_dict("records")
+    told = {row["batch size"]: row.get("training: over SB's") for row in rows}.get(batch_size)
+    return f"; training error at {batch_size} minus SB's: {told}" if isinstance(told, str) else ""
+
+
 def told_precisions(history: pd.DataFrame, *methods: str) -> str:
     """The words on which of some methods were computed in another precision than float32; empty where none was."""
-    if "precision" not in history:
-        return ""
     other = history[history.method.isin(methods) & (history.precision != "fp32")]
     return "".join(f"; {method} computed in {name}" for (method, name), _ in other.groupby(["method", "precision"]))
 

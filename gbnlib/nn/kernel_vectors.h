@@ -16,7 +16,7 @@ struct bfloat16 {
     std::uint16_t bits;
 };
 
-// Two registers as one vector, where the processor has none of 64 bytes, spill what three such accumulators hold.
+// Where registers are shorter, vectors of 64 bytes take two each, and the accumulators of a block are spilled.
 #ifdef __AVX512F__
 constexpr Size VECTOR_BYTES = 64;
 #else

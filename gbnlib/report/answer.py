@@ -42,12 +42,17 @@ def title(verdicts: Sequence[claims.Verdict]) -> str:
 
 def caption(table: pd.DataFrame) -> str:
     """What the figure of `analysis.errors_by_updates` shows, and what the adapted run costs."""
-    seeds = sorted({int(n) for n in table.n})
-    number = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return (
         "Final validation error of F1 on MNIST, the paper's full protocol, by the number of weight updates. "
-        f"Means of {number} seed{'s' * (seeds[-1] > 1)}, 95 % t intervals. {cost(table)}"
+        f"Means of {seeds(table)}, 95 % t intervals. {cost(table)}"
     )
+
+
+def seeds(table: pd.DataFrame) -> str:
+    """Of how many seeds the means of `analysis.errors_by_updates` are, in words."""
+    found = sorted({int(n) for n in table.n}) or [0]
+    number = f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    return f"{number} seed{'s' * (found[-1] != 1)}"
 
 
 def cost(table: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from gbnlib import paper
 from gbnlib.analysis.outcomes import published_accuracies
-from gbnlib.report.answer import REMEDIES
+from gbnlib.report.answer import REMEDIES, seeds
 
 #: Colours of text, lines and marks on a light and on a dark page.
 THEMES: Mapping[str, Mapping[str, str]] = {
@@ -85,8 +85,8 @@ def _note(table: pd.DataFrame, width: int) -> str:
     """What bars and band are, and which marks do not stand at their number of updates."""
     aside = table[table.method.isin(_ASIDE)].updates
     moved = f" Marks of {aside.iloc[0]:,.0f} updates stand side by side." if len(aside) else ""
-    seeds = " to ".join(f"{n:g}" for n in sorted({table.n.min(), table.n.max()}))
-    return textwrap.fill(f"Bars, and the band of the small batch: 95 % intervals over {seeds} seeds.{moved}", width)
+    said = f"Bars, and the band of the small batch: 95 % intervals over {seeds(table)}.{moved}"
+    return textwrap.fill(said, width)
 
 
 def _style(colors: Mapping[str, str]) -> dict:

@@ -9,7 +9,8 @@ from scipy import stats
 from gbnlib import files, paper
 from gbnlib.report.wording import cell
 
-LAYER_TITLE = "Ghost batch normalization"
+#: Title of the section on the layer, and name and description of the figure that `benchmarks/norm.py` draws.
+LAYER_TITLE, LAYER_FIGURE = "Ghost batch normalization", "norm"
 LAYER_ALT = (
     "Time of gbnlib and of a loop over ghosts over that of plain batch normalization, "
     "and time against the number of ghosts"
@@ -204,15 +205,13 @@ def sections() -> list[tuple[str, pd.DataFrame, str]]:
     return [(title, table(), notes()) for name, (title, table, notes) in every.items() if _path(name).is_file()]
 
 
-def layer_figure() -> dict[str, Path]:
-    """The files of the figure that `benchmarks/norm.py` draws, by what they end in."""
-    folder = files.reference_root() / "benchmarks"
-    paths = {end: folder / f"norm{'' if end.startswith('-') else '.'}{end}" for end in ("svg", "png", "-narrow.svg")}
-    return {end: path for end, path in paths.items() if path.is_file()}
+def folder() -> Path:
+    """Where the benchmarks write what they measured and drew."""
+    return files.reference_root() / "benchmarks"
 
 
 def _path(name: str) -> Path:
-    return files.reference_root() / "benchmarks" / f"{name}.json"
+    return folder() / f"{name}.json"
 
 
 def _facts(name: str) -> dict:

@@ -11,13 +11,13 @@ from gbnlib.training.probes import DistanceProbe, SnapshotProbe, log_spaced
 from gbnlib.training.processes import Processes
 
 __all__ = [
+    "BatchDivision",
     "DistanceProbe",
     "Execution",
     "Interrupted",
     "Listener",
     "NoiseScale",
     "Processes",
-    "BatchDivision",
     "SnapshotProbe",
     "Training",
     "evaluate",

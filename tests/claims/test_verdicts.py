@@ -19,7 +19,7 @@ def runs(errors: dict, key: str = "method") -> pd.DataFrame:
         for seed, error in enumerate(values):
             row = {"run": f"{name}-{seed}", "network": "f1", "dataset": "digits", "method": "LB", "batch_size": 32}
             row |= {key: name, "seed": seed, "status": "finished", "update": 1, "validation_error": error}
-            row["training_error"] = error - 1
+            row |= {"training_error": error - 1, "precision": "fp32"}
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -145,8 +145,15 @@ def test_c1_tells_whether_the_training_error_differs_too() -> None:
     assert "training error at 1024 minus SB's: +6.00 [+5.55, +6.45]" in told
 
 
+def test_c1_tells_no_training_error_where_all_diverged_or_the_largest_batch_is_sb() -> None:
+    history = runs({32: around(2), 1024: around(5)}, key="batch_size")
+    assert "training error" not in judged("C1", history.assign(status="diverged")).evidence
+    history.loc[history.batch_size == 1024, "method"] = "SB"
+    assert "training error" not in judged("C1", history).evidence
+
+
 def test_a_comparison_tells_which_method_was_computed_in_another_precision() -> None:
-    history = runs({**GAP, "LB+LR": around(4.0)}).assign(precision="fp32")
+    history = runs({**GAP, "LB+LR": around(4.0)})
     assert "computed in" not in judged("C6", history).evidence
     history.loc[history.method.isin(["LB+LR", "SB"]), "precision"] = "bf16"
     assert judged("C6", history).evidence.endswith("points; LB+LR computed in bf16")

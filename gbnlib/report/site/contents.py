@@ -80,8 +80,7 @@ class Contents:
 
     def files(self, exhibit: Exhibit) -> dict[str, Path]:
         """Return those files of a figure or table that exist, by what they end in."""
-        paths = {end: self.folder / f"{exhibit.id}{'' if end[0] == '-' else '.'}{end}" for end in ENDINGS}
-        return {end: path for end, path in paths.items() if path.is_file()}
+        return saved_files(self.folder, exhibit.id)
 
     def cells(self, exhibit: Exhibit) -> str:
         """Return a table as Markdown; '' where there is none."""
@@ -100,6 +99,12 @@ class Contents:
     def first_picture(self, entry: Entry) -> Exhibit | None:
         """Return the figure that stands for an item."""
         return next((exhibit for exhibit in entry.facts.exhibits if self.picture(exhibit)), None)
+
+
+def saved_files(folder: Path, name: str) -> dict[str, Path]:
+    """Return those files of a figure or table in a folder that exist, by what they end in."""
+    paths = {end: folder / f"{name}{'' if end[0] == '-' else '.'}{end}" for end in ENDINGS}
+    return {end: path for end, path in paths.items() if path.is_file()}
 
 
 def read_contents(folder: Path) -> Contents:

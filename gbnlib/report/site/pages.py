@@ -17,7 +17,7 @@ from gbnlib.experiments import duration
 from gbnlib.report import answer, benchmarks
 from gbnlib.report.networks import network_table
 from gbnlib.report.site import escape, notebooks
-from gbnlib.report.site.contents import Contents, Entry, claim_order
+from gbnlib.report.site.contents import Contents, Entry, claim_order, saved_files
 from gbnlib.report.site.front import write_front
 from gbnlib.report.site.pictures import write_picture
 from gbnlib.report.site.runs import write_runs
@@ -39,8 +39,8 @@ def write_source(contents: Contents, source: Path) -> None:
     _write(source / "index.md", render("index", summary=_summary(contents), front=shown))
     for page in ("guide", "benchmarks", "items/index"):
         _write(source / f"{page}.md", render(page))
-    if drawn := benchmarks.layer_figure():
-        write_picture("norm", drawn, benchmarks.LAYER_ALT, source, static="_static")
+    if drawn := saved_files(benchmarks.folder(), benchmarks.LAYER_FIGURE):
+        write_picture(benchmarks.LAYER_FIGURE, drawn, benchmarks.LAYER_ALT, source, static="_static")
     write_runs(contents, source)
     for name, entries in contents.pages.items():
         _write_page(name, entries, contents, source, render)
@@ -104,7 +104,10 @@ def _renderer(contents: Contents) -> Callable[..., str]:
     env = environment()
     env.globals |= {"contents": contents, "tally": _tally, "scales": paper.scales()}
     env.globals["networks"] = network_table().to_markdown(index=False, intfmt=",", colalign=_NETWORK_COLUMNS)
-    env.globals |= {"layer_title": benchmarks.LAYER_TITLE, "layer_figure": benchmarks.layer_figure()}
+    env.globals |= {
+        "layer_title": benchmarks.LAYER_TITLE,
+        "layer_figure": saved_files(benchmarks.folder(), benchmarks.LAYER_FIGURE),
+    }
     env.globals["benchmarks"] = [
         (title, table.to_markdown(index=False), notes) for title, table, notes in benchmarks.sections()
     ]
