@@ -12,7 +12,7 @@ from tests.claims.rows import ROW
 def run(name: str, method: str, batch_size: int, seed: int, errors: list[float], high_rate: int = 2) -> list[dict]:
     """Looks at the positions 1, 2 …; the rate drops after the position `high_rate`. The small batch is 32."""
     keys = {"run": f"{name}-{seed}", "network": "f1", "dataset": "digits", "method": method}
-    keys |= {"batch_size": batch_size, "seed": seed, "status": "finished"}
+    keys |= {"batch_size": batch_size, "seed": seed, "status": "finished", "precision": "fp32"}
     looks = enumerate(errors, start=1)
     return [
         keys
