@@ -25,7 +25,7 @@ from gbnlib.analysis.outcomes import (
     row_runs,
     table1_layout,
 )
-from gbnlib.analysis.stats import Interval, bootstrap, difference, mean, slope, smallest_detectable_difference
+from gbnlib.analysis.stats import Interval, bootstrap, difference, mean, smallest_detectable_difference
 
 __all__ = [
     "Interval",
@@ -52,7 +52,6 @@ __all__ = [
     "momentum_gain",
     "outcomes",
     "row_runs",
-    "slope",
     "smallest_detectable_difference",
     "table1_layout",
 ]

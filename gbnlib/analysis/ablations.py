@@ -85,7 +85,7 @@ _COMPARED = ("SB", "LB", "LB+LR", "LB+LR+GBN")
 
 def _told(values: list[float]) -> str:
     """A mean with its interval, or a dash."""
-    return stats.mean(values, paper.confidence()).text() if values else "–"
+    return stats.mean(values).text() if values else "–"
 
 
 def defaults_sentence(effects: pd.DataFrame) -> str:
@@ -121,7 +121,7 @@ def _accuracies_of(history: pd.DataFrame, ids: Sequence[str], method: str) -> li
 
 def _effect(ablation: paper.Ablation, method: str, over: str, found: list[float], against: list[float]) -> dict:
     """One comparison as a row of `ablation_effects`."""
-    more = stats.difference(found, against, paper.confidence())
+    more = stats.difference(found, against)
     return {
         "method": method,
         "changed": ablation.label,

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
-from gbnlib import paper
 from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import outcomes
 
@@ -127,11 +126,11 @@ def summarised(history: pd.DataFrame, target: float) -> pd.DataFrame:
         rows.append(
             {
                 "batch size": size,
-                "best rate": stats.mean(at_best.rate, paper.confidence()).text(digits=3),
+                "best rate": stats.mean(at_best.rate).text(digits=3),
                 "at an end of the grid": int(at_best.at_edge.sum()),
                 "chosen": rate,
-                f"updates to {target:g} %": stats.mean(updates, paper.confidence()).text(digits=0),
-                "test error": stats.mean(test_errors(history, size, rate), paper.confidence()).text(),
+                f"updates to {target:g} %": stats.mean(updates).text(digits=0),
+                "test error": stats.mean(test_errors(history, size, rate)).text(),
             }
         )
     return pd.DataFrame(rows)

@@ -171,7 +171,7 @@ def compare_laws(curves: pd.DataFrame, which: str, last: int = 0) -> pd.DataFram
             ranges = [fitted_range(curve, last) for curve in each]
             fits = [fit_laws(curve, which, last) for curve in each]
             inside = ranges[0]["update"]
-            exponents = stats.mean([fit(BOX_COX, rows, which).shape for rows in ranges], paper.confidence())
+            exponents = stats.mean([fit(BOX_COX, rows, which).shape for rows in ranges])
             left = {f"left by {law}, %": 100 * np.mean([1 - found[law].r2 for found in fits]) for law in LAWS}
             row = {"batch size": batch_size, "λ": exponents.text(sign=True)}
             row["updates"] = f"{inside.min()}–{inside.max()}"
@@ -188,7 +188,7 @@ def compare_cuts(curves: pd.DataFrame) -> pd.DataFrame:
     for skipped in CUTS if small else ():
         found = {
             f"λ, {QUANTITIES[which]}": stats.mean(
-                [value for curve in small if not np.isnan(value := exponent(curve, which, skipped))], paper.confidence()
+                [value for curve in small if not np.isnan(value := exponent(curve, which, skipped))]
             ).text(sign=True)
             for which in ("weights", "first")
         }
@@ -290,4 +290,4 @@ def _relative_ends(curves: pd.DataFrame, which: str) -> dict[float, str]:
         return {}
     table = distances_at(panel(curves, "before"), which)
     relative = table.div(table[small[0]], axis=0)
-    return {size / small[0]: stats.mean(relative[size].dropna(), paper.confidence()).text() for size in relative}
+    return {size / small[0]: stats.mean(relative[size].dropna()).text() for size in relative}

@@ -22,7 +22,7 @@ def exponent(landscape: pd.DataFrame, column: str = "sd") -> Interval:
     distances = paper.published("figure4")["distance"]
     used = landscape[landscape.distance.between(distances[1], distances[-1])]
     slopes = [_slope(part.distance, part[column]) for _, part in used.groupby("seed")]
-    return stats.mean([slope for slope in slopes if np.isfinite(slope)], paper.confidence())
+    return stats.mean([slope for slope in slopes if np.isfinite(slope)])
 
 
 def _slope(distance: pd.Series, values: pd.Series) -> float:
@@ -37,7 +37,7 @@ def per_unit(landscape: pd.DataFrame) -> Interval:
     distances = paper.published("figure4")["distance"]
     used = landscape[landscape.distance.between(distances[1], distances[-1])].dropna(subset="sd")
     slopes = [(part.sd * part.distance).sum() / (part.distance**2).sum() for _, part in used.groupby("seed")]
-    return stats.mean(slopes, paper.confidence())
+    return stats.mean(slopes)
 
 
 def published_slope() -> float:
@@ -57,8 +57,8 @@ def compare_with_figure4(landscapes: Mapping[str, pd.DataFrame]) -> pd.DataFrame
             "exponent of the standard deviation": (1.0, exponent(landscape)),
             "α from E[(L(w) − L(w₀))²]": (2.0, exponent(landscape, "rms").times(2)),
             "1000 × slope (here through the origin)": (1000 * published_slope(), per_unit(landscape).times(1000)),
-            "1000 × ‖∇L(w₀)‖ / √n": (np.nan, stats.mean(1000 * start.slope.dropna(), paper.confidence())),
-            "‖w₀‖, all parameters": (np.nan, stats.mean(start.norm, paper.confidence())),
+            "1000 × ‖∇L(w₀)‖ / √n": (np.nan, stats.mean(1000 * start.slope.dropna())),
+            "‖w₀‖, all parameters": (np.nan, stats.mean(start.norm)),
         }
         for quantity, (published, found) in quantities.items():
             row = {"network": LABELS[network], "quantity": quantity, "paper": published, **found.named("here")}
@@ -99,7 +99,7 @@ def structure_exponent(structure: pd.DataFrame) -> Interval:
     """
     used = structure[structure.lag <= SHORT_LAGS * structure.lag.max()]
     slopes = [_slope(part.distance, part.square) for _, part in used.groupby("seed")]
-    return stats.mean([slope for slope in slopes if np.isfinite(slope)], paper.confidence())
+    return stats.mean([slope for slope in slopes if np.isfinite(slope)])
 
 
 def passed_within(trajectory: pd.DataFrame) -> float:

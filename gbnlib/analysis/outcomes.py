@@ -34,7 +34,7 @@ def errors_by_updates(history: pd.DataFrame) -> pd.DataFrame:
     last = history.groupby("run")[["update", "epoch"]].max() if len(history) else history
     rows = []
     for (method, batch_size), runs in outcomes(history).groupby(["method", "batch_size"]):
-        found, ends = stats.mean(runs.final_error, paper.confidence()), last.loc[runs.run].max()
+        found, ends = stats.mean(runs.final_error), last.loc[runs.run].max()
         rows.append([method, batch_size, ends["update"], ends.epoch, found.estimate, found.low, found.high, len(runs)])
     return pd.DataFrame(rows, columns=columns)
 
@@ -50,7 +50,7 @@ def mean_error_curves(history: pd.DataFrame) -> pd.DataFrame:
     finished = history[history.status == "finished"] if len(history) else history
     for keys, runs in finished.groupby(["method", "batch_size"]) if len(finished) else ():
         for (update, epoch), look in runs.groupby(["update", "epoch"]):
-            found = stats.mean(look.validation_error, paper.confidence())
+            found = stats.mean(look.validation_error)
             if found.n[0] == runs.run.nunique():
                 rows.append([*keys, update, epoch, found.estimate, found.low, found.high, found.n[0]])
     return pd.DataFrame(rows, columns=columns)
@@ -93,7 +93,7 @@ def compare_arms(history: pd.DataFrame) -> pd.DataFrame:
     made = history.groupby("arm", sort=False)[["update", "epoch"]].max()
     rows = []
     for arm, (updates, epochs) in made.iterrows():
-        found = stats.mean(arm_accuracies(history, arm), paper.confidence())
+        found = stats.mean(arm_accuracies(history, arm))
         cost = epochs / made.epoch.get("SB", epochs)
         rows.append({"arm": arm, **found.named("accuracy"), "updates": updates, "cost": cost})
     return pd.DataFrame(rows)
@@ -108,7 +108,7 @@ def compare_ghost_sizes(history: pd.DataFrame) -> pd.DataFrame:
             "batch size": batch_size,
             "augmentation": augment,
             "ghost": f"ghosts of {ghost}" if ghost else "whole batch",
-            "accuracy": stats.mean(arm_accuracies(runs), paper.confidence()).text(),
+            "accuracy": stats.mean(arm_accuracies(runs)).text(),
         }
         for (batch_size, augment, ghost), runs in history.groupby(["batch_size", "augment", "ghost_size"], sort=False)
     ]
@@ -150,7 +150,7 @@ def _compared(history: pd.DataFrame, published: dict, method: str, accuracy: flo
     """One row of `compare_with_paper`."""
     runs = outcomes(history)
     runs = runs[runs.method == method]
-    final = stats.mean(100 - runs.final_error, paper.confidence())
+    final = stats.mean(100 - runs.final_error)
     return {
         "network": published["label"],
         "method": method,
@@ -198,7 +198,7 @@ def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for batch_size in sorted({*theirs, *runs.batch_size}):
         chosen = runs[runs.batch_size == batch_size]
-        final = stats.mean(chosen.final_error, paper.confidence())
+        final = stats.mean(chosen.final_error)
         row = {"batch size": batch_size, f"paper ({facts['label']})": theirs.get(batch_size, float("nan"))}
         rows.append({**row, **final.named("ours"), "best": stats.mean(chosen.best_error).estimate})
     return pd.DataFrame(rows)
@@ -221,9 +221,9 @@ def compare_training(history: pd.DataFrame, by: str = "method") -> pd.DataFrame:
         own, row = groups[name], {by.replace("_", " "): name}
         for kind in ("training", "validation"):
             errors = own[f"{kind}_error"].tolist()
-            row[f"{kind} error"] = stats.mean(errors, paper.confidence()).text()
+            row[f"{kind} error"] = stats.mean(errors).text()
             if len(small) and not own.method.eq("SB").all():
-                more = stats.difference(errors, small[f"{kind}_error"].tolist(), paper.confidence())
+                more = stats.difference(errors, small[f"{kind}_error"].tolist())
                 row[f"{kind}: over SB's"] = more.text(sign=True)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -237,10 +237,10 @@ def gap_shares(history: pd.DataFrame, network: str) -> pd.DataFrame:
     theirs = published_accuracies(network)
     own = history if history.empty else history[history.network == network]
     ours = {method: accuracies(own, method) for method in paper.METHODS}
-    gap = stats.difference(ours["SB"], ours["LB"], paper.confidence())
+    gap = stats.difference(ours["SB"], ours["LB"])
     rows = []
     for method in paper.METHODS[2:]:
-        gain = stats.difference(ours[method], ours["LB"], paper.confidence())
+        gain = stats.difference(ours[method], ours["LB"])
         share = 100 * gain.estimate / gap.estimate if gap.above(0) else float("nan")
         paper_share = 100 * (theirs[method] - theirs["LB"]) / (theirs["SB"] - theirs["LB"])
         rows.append({"method": method, "paper": paper_share, "ours": share, "gain": gain.text(sign=True)})

@@ -55,7 +55,7 @@ def compare_positions(runs: pd.DataFrame) -> pd.DataFrame:
             "mean after": error_after_drop(part),
             "end": error_at(part),
         }
-        told = {name: stats.mean(values, paper.confidence()).text() for name, values in moments.items()}
+        told = {name: stats.mean(values).text() for name, values in moments.items()}
         rows.append({"batch size": batch_size, "method": method, **told})
     return pd.DataFrame(rows)
 
@@ -91,7 +91,7 @@ def late_fall(runs: pd.DataFrame, shorter: float, longer: float) -> stats.Interv
         runs[(runs.position > end - shorter / 2) & (runs.position <= end)].groupby("seed").validation_error.mean()
         for end in (shorter, longer)
     )
-    return stats.mean(early - late, paper.confidence())
+    return stats.mean(early - late)
 
 
 def compare_lengths(runs: pd.DataFrame) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def compare_lengths(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for length, part in high_rate_lengths(runs).groupby("high_rate"):
         told = {
-            label: stats.mean(part[name], paper.confidence()).text()
+            label: stats.mean(part[name]).text()
             for label, name in (("error at their end", "plateau"), ("final error", "final"))
         }
         rows.append({"epochs at the high rate": int(length), **told})

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from gbnlib import paper
 from gbnlib.analysis import stats
 from gbnlib.analysis.stats import Interval
 from gbnlib.measurements.random_walk import SINAI_MEAN_SQUARE
@@ -24,7 +23,7 @@ def compare_with_theory(passages: pd.DataFrame, walks: pd.DataFrame, valleys: pd
         growth = sinai_growth(walks)
         rows.append(_row("Sinai's walk: growth of (E[x²])^(1/4) with log t", SINAI_MEAN_SQUARE**0.25, growth))
     for depth, part in valleys.groupby("depth") if len(valleys) else ():
-        interval = stats.bootstrap((part.x / depth**2) ** 2, confidence=paper.confidence(), seed=0)
+        interval = stats.bootstrap((part.x / depth**2) ** 2, seed=0)
         rows.append(_row(f"Sinai's valleys: E[(x / L²)²] at L = log t = {depth:g}", SINAI_MEAN_SQUARE, interval))
     return pd.DataFrame(rows)
 
@@ -47,7 +46,7 @@ def exponent(part: pd.DataFrame, column: str) -> Interval:
     last = part[part.distance >= part.distance.max() / 2**OCTAVES]
     wide = last.pivot(index="environment", columns="distance", values=column)
     slopes = np.polyfit(np.log(wide.columns.to_numpy(dtype=float)), np.log(wide.to_numpy()).T, 1)[0]
-    return stats.mean(slopes, paper.confidence())
+    return stats.mean(slopes)
 
 
 def sinai_growth(walks: pd.DataFrame) -> Interval:
@@ -62,7 +61,7 @@ def sinai_growth(walks: pd.DataFrame) -> Interval:
     def slope(rows: np.ndarray) -> float:
         return np.polyfit(time, (roughness**2 * rows.mean(axis=0)) ** 0.25, 1)[0]
 
-    return stats.bootstrap(wide.to_numpy(), slope, paper.confidence(), seed=0)
+    return stats.bootstrap(wide.to_numpy(), slope, seed=0)
 
 
 def _row(quantity: str, theory: float, interval: Interval) -> dict:
@@ -85,10 +84,7 @@ def field_growth(walks: pd.DataFrame) -> pd.DataFrame:
         slopes = np.polyfit(time, wide.to_numpy().T, 1)[0]
         powers = np.polyfit(time, np.log(wide.to_numpy()).T, 1)[0]
         straight = {"R² in log t": _straightness(time, mean), "R² as a power": _straightness(time, np.log(mean))}
-        told = {
-            name: stats.mean(values, paper.confidence()).text(digits=3)
-            for name, values in (("per e-fold", slopes), ("power", powers))
-        }
+        told = {name: stats.mean(values).text(digits=3) for name, values in (("per e-fold", slopes), ("power", powers))}
         rows.append({"α": alpha, "distance from": mean[0], "to": mean[-1], **told, **straight})
     return pd.DataFrame(rows)
 

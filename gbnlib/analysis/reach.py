@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from gbnlib import paper
 from gbnlib.analysis import diffusion, stats
 
 
@@ -22,6 +21,6 @@ def compare_reach(curves: pd.DataFrame) -> pd.DataFrame:
         row = {"method": method, "update": update}
         for which, table in tables.items():
             ratio = (table[method] / table["SB"]).dropna()
-            row[f"over SB's, {diffusion.QUANTITIES[which]}"] = stats.mean(ratio, paper.confidence()).text()
+            row[f"over SB's, {diffusion.QUANTITIES[which]}"] = stats.mean(ratio).text()
         rows.append(row)
     return pd.DataFrame(rows)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from gbnlib import paper
+
+#: The level of every interval that a verdict rests on.
+CONFIDENCE = paper.confidence()
 #: Values under which a bootstrap interval covers far less than it says, so that none is given.
 BOOTSTRAP_MINIMUM = 10
 
@@ -58,7 +62,7 @@ class Interval:
         return " and ".join(str(count) for count in self.n)
 
 
-def mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
+def mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """The mean with Student's t interval, shape (n,); no interval under two values."""
     array = np.asarray(values, dtype=float)
     if len(array) < 2:
@@ -67,7 +71,7 @@ def mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
     return _around(array.mean(), half, (len(array),), "t")
 
 
-def difference(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Interval:
+def difference(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Mean of `first` minus mean of `second` with Welch's interval (unequal variances, Satterthwaite's degrees)."""
     counts = len(first), len(second)
     if min(counts) == 0:
@@ -115,7 +119,7 @@ def page_trend_p(values: np.ndarray) -> float:
 
 
 def seeds_needed(
-    first: Sequence[float], second: Sequence[float], true: float, confidence: float = 0.95, power: float = 0.8
+    first: Sequence[float], second: Sequence[float], true: float, confidence: float = CONFIDENCE, power: float = 0.8
 ) -> int:
     """Seeds a group at which a true difference of means is told from zero with a probability of `power`.
 
@@ -126,18 +130,10 @@ def seeds_needed(
     return math.ceil(variance * (quantiles / true) ** 2)
 
 
-def slope(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Slope of the least-squares line of `y` on `x`, both (n,), with its t interval on n − 2 degrees of freedom."""
-    if len(x) < 3 or len(set(x)) < 2:
-        return Interval(math.nan, math.nan, math.nan, (len(x),), "slope")
-    fit = stats.linregress(x, y)
-    return _around(fit.slope, _quantile(confidence, len(x) - 2) * fit.stderr, (len(x),), "slope")
-
-
 def bootstrap(
     values: Sequence[float] | np.ndarray,
     statistic: Callable[[np.ndarray], float] = np.mean,
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     *,
     seed: int,
     resamples: int = 2000,
@@ -174,7 +170,7 @@ def bootstrap(
 
 
 def smallest_detectable_difference(
-    first: Sequence[float], second: Sequence[float], confidence: float = 0.95, power: float = 0.8
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE, power: float = 0.8
 ) -> float:
     """The true difference of means that Welch's interval would tell from zero in a share `power` of repetitions.
 

@@ -1,9 +1,9 @@
 """From tidy frames to verdicts on the paper's claims. `claims.py` has a function for each, by `paper/criteria.toml`."""
 
-from gbnlib.claims.advice import Caution, cautions, evidence_label
+from gbnlib.claims.advice import cautions, evidence_label
 from gbnlib.claims.beyond import BEYOND
-from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
-from gbnlib.claims.decision import VERDICTS, Case, Decision, Effect
+from gbnlib.claims.claims import IDENTITIES, RUN_CLAIMS
+from gbnlib.claims.decision import VERDICTS, Effect
 from gbnlib.claims.scorecard import (
     completed,
     read_folder,
@@ -14,17 +14,13 @@ from gbnlib.claims.scorecard import (
     verdicts_folder,
     write_verdicts,
 )
-from gbnlib.claims.verdict import Subject, Verdict, judge, judge_rows, subject
+from gbnlib.claims.verdict import Subject, Verdict, judge, judge_rows
 
 __all__ = [
     "BEYOND",
-    "CLAIMS",
     "IDENTITIES",
     "RUN_CLAIMS",
     "VERDICTS",
-    "Case",
-    "Caution",
-    "Decision",
     "Effect",
     "Subject",
     "Verdict",
@@ -37,7 +33,6 @@ __all__ = [
     "read_verdicts",
     "scorecard",
     "scorecard_layout",
-    "subject",
     "summary",
     "verdicts_folder",
     "write_verdicts",

@@ -38,7 +38,7 @@ class _Runs:
 
     def minus(self, other: "_Runs") -> analysis.Interval:
         """The difference of the final accuracies, in points."""
-        return analysis.difference(self.accuracies, other.accuracies, paper.confidence())
+        return analysis.difference(self.accuracies, other.accuracies)
 
 
 def cautions(recipe: Recipe) -> list[Caution]:

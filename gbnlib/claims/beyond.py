@@ -25,7 +25,7 @@ from gbnlib.claims.words import detectable
 def b1(case: Case) -> Decision:
     """The best rate grows like the square root of the batch: the exponent, one a seed."""
     table = best_rate.best_rates(case.frame)
-    found = stats.mean(best_rate.exponents(table, "rate"), paper.confidence())
+    found = stats.mean(best_rate.exponents(table, "rate"))
     if math.isnan(found.estimate):
         return Decision(NOT_TESTED, "no seed has two batch sizes")
     margin, at_edge = paper.all_claims()["B1"].margin, int(table.at_edge.sum())
@@ -42,10 +42,7 @@ def b2(case: Case) -> Decision:
     sizes = sorted(reached.batch_size.unique())
     if len(sizes) < 2:
         return Decision(NOT_TESTED, f"fewer than two batch sizes reach {target:g} %")
-    small, large = (
-        stats.mean(best_rate.exponents(reached, "updates", pair), paper.confidence())
-        for pair in (sizes[:2], sizes[-2:])
-    )
+    small, large = (stats.mean(best_rate.exponents(reached, "updates", pair)) for pair in (sizes[:2], sizes[-2:]))
     margin = paper.all_claims()["B2"].margin
     evidence = (
         f"exponent of the updates to {target:g} % in the batch: {small.text(sign=True)} from {sizes[0]} to "
@@ -73,8 +70,8 @@ def b3(case: Case) -> Decision:
     )
     share = paper.all_claims()["B3"].margin
     tuned_gap, kept_gap = ((tuned - small).dropna(), (kept - small).dropna())
-    excess = stats.mean((tuned_gap - share * kept_gap).dropna(), paper.confidence())
-    gaps = [stats.mean(gap, paper.confidence()) for gap in (tuned_gap, kept_gap)]
+    excess = stats.mean((tuned_gap - share * kept_gap).dropna())
+    gaps = [stats.mean(gap) for gap in (tuned_gap, kept_gap)]
     verdict = by_intervals([excess.below(0)], [excess.above(0)]) if gaps[1].above(0) else INCONCLUSIVE
     rates = f"{chosen[row.large_batch]:g} and {chosen[row.small_batch]:g}"
     evidence = (
@@ -94,10 +91,10 @@ def b4(case: Case) -> Decision:
         return Decision(NOT_TESTED, "the noise scale is not measured, or no seed reaches the target at three batches")
     scales = scales.groupby("seed").scale.median().tolist()
     logs = [[math.log(value, paper.all_claims()["B4"].margin) for value in values] for values in (scales, knees)]
-    ratio = stats.difference(*logs, paper.confidence())
+    ratio = stats.difference(*logs)
     evidence = (
-        f"knee {stats.mean(knees, paper.confidence()).text(digits=0)}, noise scale, the median along training, "
-        f"{stats.mean(scales, paper.confidence()).text(digits=0)}; log₃ of scale over knee {ratio.text(sign=True)}"
+        f"knee {stats.mean(knees).text(digits=0)}, noise scale, the median along training, "
+        f"{stats.mean(scales).text(digits=0)}; log₃ of scale over knee {ratio.text(sign=True)}"
     )
     shown = effect("log₃ of noise scale over knee", ratio, least=-1, most=1)
     return Decision(within(ratio, -1, 1), evidence, min(ratio.n), shown)
@@ -123,7 +120,7 @@ def b10(case: Case) -> Decision:
     found = {name: arm_accuracies(case.frame, name) for name in ("growing batch", "SB")}
     if none := lacking(found):
         return none
-    more, margin = stats.difference(*found.values(), paper.confidence()), paper.all_claims()["B10"].margin
+    more, margin = stats.difference(*found.values()), paper.all_claims()["B10"].margin
     runs = case.frame[case.frame.arm.isin(found)]
     made, before = (int(runs[runs.arm == name]["update"].max()) for name in found)
     evidence = f"growing batch − SB: {more.text('points', sign=True)}, by {made:,} updates in place of {before:,}"
@@ -136,7 +133,7 @@ def _as_good(case: Case, claim: str, arm: str) -> Decision:
     found = {name: arm_accuracies(case.frame, name) for name in ("SB", "LB", arm)}
     if none := lacking(found):
         return none
-    gap = stats.difference(found["SB"], found["LB"], paper.confidence())
+    gap = stats.difference(found["SB"], found["LB"])
     share = paper.all_claims()[claim].margin
     verdict, more = gain_of(found[arm], found["SB"], gap, share)
     evidence = f"{arm} − SB: {more.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
@@ -150,7 +147,7 @@ def b7(case: Case) -> Decision:
     found = {name: arm_accuracies(case.frame, name) for name in ("√ rate, warm-up", "√ rate")}
     if none := lacking(found):
         return none
-    more = stats.difference(*found.values(), paper.confidence())
+    more = stats.difference(*found.values())
     verdict = by_intervals([more.above(0)], [more.below(0)])
     evidence = f"√ rate with warm-up − without: {more.text('points', sign=True)}" + detectable(verdict, *found.values())
     return Decision(verdict, evidence, min(more.n), effect("gain by warm-up", more, unit="points", least=0))
@@ -163,7 +160,7 @@ def b8(case: Case) -> Decision:
     for (batch_size, augment), runs in case.frame.groupby(["batch_size", "augment"]):
         found = [arm_accuracies(runs[runs.ghost_size == ghost]) for ghost in (size, 0)]
         if all(found):
-            gains[f"batch {batch_size}, {_CROPS[augment]}"] = stats.difference(*found, paper.confidence())
+            gains[f"batch {batch_size}, {_CROPS[augment]}"] = stats.difference(*found)
     if not gains:
         return Decision(NOT_TESTED, f"no finished runs with ghosts of {size} and without ghosts")
     above, below = ([getattr(each, side)(0) for each in gains.values()] for side in ("above", "below"))

@@ -38,7 +38,7 @@ def c1(case: Case) -> Decision:
         return Decision(NOT_TESTED, "fewer than two batch sizes are finished")
     smallest, *_, largest = table.columns
     found = table[largest].dropna().tolist(), table[smallest].dropna().tolist()
-    ends, shared = stats.difference(*found, paper.confidence()), table.dropna().to_numpy()
+    ends, shared = stats.difference(*found), table.dropna().to_numpy()
     rising = stats.page_trend_p(shared) if min(shared.shape) > 1 and shared.shape[1] > 2 else math.nan
     verdict = by_intervals([ends.above(0), rising < (1 - paper.confidence()) / 2], [ends.below(0)])
     untold = "not tested, fewer than three sizes or two seeds"
@@ -77,8 +77,8 @@ def c2(case: Case) -> Decision:
     margin = paper.claims()["C2"].margin
 
     def decide(which: str) -> Decision:
-        exponents = stats.mean([diffusion.exponent(curve, which) for curve in each], paper.confidence())
-        ratio = stats.mean([diffusion.rivals_error(curve, which) for curve in each], paper.confidence())
+        exponents = stats.mean([diffusion.exponent(curve, which) for curve in each])
+        ratio = stats.mean([diffusion.rivals_error(curve, which) for curve in each])
         slope = np.mean([diffusion.fit_laws(curve, which)["logarithm"].b for curve in each])
         near = within(exponents, -margin, margin)
         verdict = by_intervals([near == REPRODUCED, ratio.above(1)], [near == NOT and ratio.below(1)])
@@ -102,7 +102,7 @@ def c3(case: Case) -> Decision:
     def decide(which: str) -> Decision:
         ends, smallest, largest = diffusion.distances_at(runs, which), runs.batch_size.min(), runs.batch_size.max()
         at_end, at_equal = (
-            stats.difference(table[largest].dropna(), table[smallest].dropna(), paper.confidence())
+            stats.difference(table[largest].dropna(), table[smallest].dropna())
             for table in (ends, diffusion.distances_at(runs, which, last))
         )
         evidence = (
@@ -127,7 +127,7 @@ def c4(case: Case) -> Decision:
     def decide(which: str) -> Decision:
         panels = (diffusion.panel(curves, name) for name in diffusion.PANELS)
         before, after = (diffusion.mean_spread(part, which, last) for part in panels)
-        ratio = stats.mean((after / before).dropna(), paper.confidence())
+        ratio = stats.mean((after / before).dropna())
         smaller = PARTLY if ratio.below(1) else by_intervals([False], [ratio.above(1)])
         evidence = (
             f"mean spread of {len(sizes)} batch sizes, {sizes[0]} to {sizes[-1]}, over the updates up to {last:,}: "
@@ -147,7 +147,7 @@ def c5(case: Case) -> Decision:
     """
     found, margin = landscape.exponent(case.frame), paper.claims()["C5"].margin
     slope = landscape.per_unit(case.frame)
-    gradient = stats.mean(1000 * case.frame.drop_duplicates("seed").slope.dropna(), paper.confidence())
+    gradient = stats.mean(1000 * case.frame.drop_duplicates("seed").slope.dropna())
     evidence = (
         f"exponent {found.text()}, where 1 ± {margin} counts as linear; slope per unit distance, in thousandths, "
         f"{slope.times(1000).text()}, {slope.estimate / landscape.published_slope():.1f} times the paper's, and "
@@ -213,9 +213,9 @@ def c9(case: Case) -> Decision:
     failed = outcomes(case.frame).query("status == 'diverged' and method != 'SB'")
     for size, part in failed.groupby("batch_size"):
         adapted[size] = [*adapted.get(size, []), *part.final_error]
-    found = {size: stats.difference(values, small, paper.confidence()) for size, values in sorted(adapted.items())}
+    found = {size: stats.difference(values, small) for size, values in sorted(adapted.items())}
     told = ", ".join(f"{size} minus small {each.text('points', sign=True)}" for size, each in found.items())
-    gap, n = case.gap(), min(min(each.n) for each in found.values())
+    gap, n = gap_of(case.row), min(min(each.n) for each in found.values())
     margin = paper.claims()["C9"].margin * gap.estimate
     sides = [each.below(margin) for each in found.values()], [each.above(margin) for each in found.values()]
     verdict = by_intervals(*sides) if gap.above(0) else INCONCLUSIVE
@@ -231,7 +231,7 @@ def c10(case: Case) -> Decision:
     if none := lacking(found):
         return none
     gap = gap_of(case.frame)
-    difference = stats.difference(found["LB+noise"], found["LB+LR"], paper.confidence())
+    difference = stats.difference(found["LB+noise"], found["LB+LR"])
     margin = paper.claims()["C10"].margin * gap.estimate
     verdict = within(difference, -margin, margin) if gap.above(0) else INCONCLUSIVE
     evidence = f"LB+noise − LB+LR: {difference.text('points', sign=True)}; {words.told_gap(gap)}"
@@ -248,8 +248,8 @@ def c11(case: Case) -> Decision:
     if len(lengths) < 2:
         return Decision(NOT_TESTED, "fewer than two lengths of the high-rate phase are finished")
     left, stayed = (table[table.high_rate == length].final.tolist() for length in lengths)
-    gain, fall = stats.difference(left, stayed, paper.confidence()), positions.late_fall(found, *lengths)
-    gap, n = case.gap(), min(len(left), len(stayed))
+    gain, fall = stats.difference(left, stayed), positions.late_fall(found, *lengths)
+    gap, n = gap_of(case.row), min(len(left), len(stayed))
     evidence = (
         f"final error after {lengths[0]:.0f} minus after {lengths[1]:.0f} epochs at the high rate: "
         f"{gain.text('points', sign=True)}; fall of the error at the high rate between the ends of the two: "

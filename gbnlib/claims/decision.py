@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from gbnlib import paper
 from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies
 from gbnlib.analysis.stats import Interval
@@ -30,10 +29,6 @@ class Case:
     row: pd.DataFrame = field(default_factory=pd.DataFrame)
     beside: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     scale: str = ""
-
-    def gap(self) -> Interval:
-        """SB − LB in the row, in points of final validation accuracy."""
-        return gap_of(self.row)
 
 
 @dataclass(frozen=True)
@@ -108,14 +103,14 @@ def gain_of(better: Sequence[float], worse: Sequence[float], gap: Interval, shar
 
     Without a gap there is nothing to decide.
     """
-    gain = stats.difference(better, worse, paper.confidence())
+    gain = stats.difference(better, worse)
     decided = by_intervals([gain.above(-share * gap.estimate)], [gain.below(-share * gap.estimate)])
     return (decided if gap.above(0) else INCONCLUSIVE), gain
 
 
 def gap_of(history: pd.DataFrame) -> Interval:
     """SB − LB, in points of final validation accuracy."""
-    return stats.difference(accuracies(history, "SB"), accuracies(history, "LB"), paper.confidence())
+    return stats.difference(accuracies(history, "SB"), accuracies(history, "LB"))
 
 
 def of_both_quantities(decisions: Mapping[str, Decision]) -> Decision:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gbnlib import data, paper
+from gbnlib import data
 from gbnlib.analysis import stats
 from gbnlib.analysis.outcomes import accuracies, compare_training, published_accuracies
 from gbnlib.analysis.stats import Interval
@@ -21,7 +21,7 @@ def told_gap(gap: Interval) -> str:
 
 def detectable(verdict: str, first: Sequence[float], second: Sequence[float]) -> str:
     """The words on the smallest difference that as many seeds could have shown, where nothing was decided."""
-    size = stats.smallest_detectable_difference(first, second, paper.confidence())
+    size = stats.smallest_detectable_difference(first, second)
     if verdict != INCONCLUSIVE or math.isnan(size):
         return ""
     return f"; smallest detectable difference: {size:.2f} points"
@@ -33,7 +33,7 @@ def too_small(history: pd.DataFrame, better: str, worse: str) -> str:
     found = [accuracies(history, method) for method in (better, worse)]
     if true is None or min(map(len, found)) < 2:
         return ""
-    needed = stats.seeds_needed(*found, true, paper.confidence()) if true > 0 else 0
+    needed = stats.seeds_needed(*found, true) if true > 0 else 0
     if needed <= 4 * len(found[0]):
         return ""
     return f"; not testable on this row: the paper's {true:+.2f} points would take about {needed} seeds a method"

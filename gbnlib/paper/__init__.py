@@ -158,7 +158,6 @@ class Study(_Frozen):
     """A study beyond the paper at one scale; `beyond.toml` says what its fields mean."""
 
     name: str
-    label: str
     arms: dict[str, Arm]
     vary: dict[str, tuple[Any, ...]] = {}
     target: PositiveFloat | None = None
@@ -168,6 +167,11 @@ class Study(_Frozen):
 def _read(name: str) -> dict[str, Any]:
     """One of the TOML files of this package."""
     return tomllib.loads(resources.files("gbnlib.paper").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _of_scale(entry: dict[str, Any], scale_name: str) -> dict[str, Any]:
+    """What an entry has for a scale; `paper` is as `desk` where it has nothing of its own."""
+    return entry.get(scale(scale_name).name, entry["desk"])
 
 
 @cache
@@ -186,15 +190,17 @@ def scale(name: str) -> Scale:
 @cache
 def protocol(network: str, scale_name: str = "paper") -> Protocol:
     """The protocol of a network at a scale. Fewer epochs than the paper's are for the planner to fit the phases to."""
-    published = _read("protocol")
-    if network not in published:
-        raise unknown("network", network, published)
-    return Protocol(network=network, **{**published[network], **scale(scale_name).rows.get(network, {})})
+    if network not in networks():
+        raise unknown("network", network, networks())
+    published, common = _read("protocol")[network], _read("protocol")["common"]
+    tags = {**common["tags"], **published.get("tags", {})}
+    row = {**common, **published, "tags": tags, **scale(scale_name).rows.get(network, {})}
+    return Protocol(network=network, **row)
 
 
 def networks() -> list[str]:
     """The networks of the paper, in the order of its tables."""
-    return list(_read("protocol"))
+    return [name for name in _read("protocol") if name != "common"]
 
 
 def network_sources(network: str) -> dict[str, dict[str, str]]:
@@ -225,20 +231,20 @@ def studies() -> list[str]:
 def study(name: str, scale_name: str) -> Study:
     """A study as a scale runs it, its `changes` and those of the recipe in every arm."""
     recipe, entry = _read("beyond")["recipe"], _read("beyond")[name]
-    own = entry[scale(scale_name).name]
+    own = _of_scale(entry, scale_name)
     common = {**recipe["changes"], **own.get("changes", {})}
     arms = {
         arm: {**entry["arms"][arm], "changes": {**common, **entry["arms"][arm].get("changes", {})}}
         for arm in own.get("names", entry["arms"])
     }
     facts = {key: value for key, value in own.items() if key not in ("names", "changes")}
-    return Study(name=name, label=entry["label"], arms=arms, **facts)
+    return Study(name=name, arms=arms, **facts)
 
 
 def recipe(scale_name: str) -> Protocol:
     """The recipe that all studies are of, at a scale."""
     entry = _read("beyond")["recipe"]
-    return protocol(entry["network"], scale_name).model_copy(update={**entry["row"], **entry[scale(scale_name).name]})
+    return protocol(entry["network"], scale_name).model_copy(update={**entry["row"], **_of_scale(entry, scale_name)})
 
 
 def measurements() -> list[str]:
@@ -252,7 +258,7 @@ def measurement(name: str, scale_name: str) -> MeasurementPlan:
     if name not in entries:
         raise unknown("measurement", name, entries)
     parameters = {key: value for key, value in entries[name].items() if key not in scales()}
-    parameters |= entries[name][scale(scale_name).name]
+    parameters |= _of_scale(entries[name], scale_name)
     facts = {key: parameters.pop(key) for key in MeasurementPlan.model_fields if key in parameters}
     return MeasurementPlan(name=name, parameters=parameters, **facts)
 

@@ -112,15 +112,3 @@ def why_it_failed(effects: pd.DataFrame) -> list[str]:
     return (
         [f"**Why a first reproduction failed C6**: three forgotten defaults of 2017, together. {told}"] if told else []
     )
-
-
-def adapted_today(changed: pd.DataFrame, runs: analysis.Runs) -> list[str]:
-    """What as many updates do in the protocol as one would write it today, a line of Markdown; none without runs."""
-    found = [
-        analysis.accuracies(changed[changed.run.isin(runs.get(("f1", "today", method), ()))], method)
-        for method in ("LB+LR+GBN+RA", "SB")
-    ]
-    if not all(found):
-        return []
-    more = analysis.difference(*found, paper.confidence()).text("points", sign=True)
-    return [f"**As many updates, the protocol as one would write it today**: LB+LR+GBN+RA − SB: {more}."]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from gbnlib import claims, data, experiments, files, paper
 from gbnlib.claims.decision import INCONCLUSIVE
@@ -85,19 +85,17 @@ class Notebook(Results, Exhibits):
         """Show criteria, scale, data and planned runs."""
         criteria = [f"- **{claim}**: {paper.all_claims()[claim].criterion}" for claim in self.item.claims]
         if criteria:
-            display(Markdown("\n".join(["**Criteria**, committed before the runs that they judge:", "", *criteria])))
-        display(Markdown(f"**Scale {self.scale}.** {paper.scale(self.scale).summary}"))
+            self.say("\n".join(["**Criteria**, committed before the runs that they judge:", "", *criteria]))
+        self.say(f"**Scale {self.scale}.** {paper.scale(self.scale).summary}")
         if self.configs:
             cards = [data.card(name) for name in dict.fromkeys(config.dataset for config in self.configs)]
-            display(
-                Markdown("  \n".join(f"**Data: {card.label}.** {card.note} Source: {card.source}." for card in cards))
-            )
+            self.say("  \n".join(f"**Data: {card.label}.** {card.note} Source: {card.source}." for card in cards))
             self._show(plan_frame(self.configs), "Runs of this notebook, and how many of them are finished.")
             self.say(self._plan_time())
         elif self.item.runs:
-            display(Markdown("This scale runs nothing of this notebook."))
+            self.say("This scale runs nothing of this notebook.")
         else:
-            display(Markdown("This notebook has no runs; the scale sets what it measures or reads."))
+            self.say("This notebook has no runs; the scale sets what it measures or reads.")
 
     def _plan_time(self) -> str:
         """How long the missing runs of the plan take, and whether they are trained."""
@@ -170,7 +168,7 @@ class Notebook(Results, Exhibits):
         for card in cards(verdicts):
             display(card, raw=True)
         if not verdicts:
-            display(Markdown(f"**{', '.join(self.item.claims)}: not tested at this scale.**"))
+            self.say(f"**{', '.join(self.item.claims)}: not tested at this scale.**")
 
     def footer(self) -> None:
         """Record what the item rests on for the report, and show where the numbers come from."""

@@ -131,7 +131,7 @@ def mean_line(x: Sequence[float], wide: pd.DataFrame, style: dict, ax: Axes, *, 
         for position, seed in enumerate(wide):
             ax.plot(x, wide[seed], **style | {"label": style.get("label") if position == 0 else None})
         return
-    intervals = [analysis.mean(row.dropna(), paper.confidence()) for _, row in wide.iterrows()]
+    intervals = [analysis.mean(row.dropna()) for _, row in wide.iterrows()]
     ax.plot(x, [each.estimate for each in intervals], **style)
     ends = [[max(each.low, lowest) for each in intervals], [each.high for each in intervals]]
     ax.fill_between(x, *ends, color=style["color"], alpha=0.15, linewidth=0)
@@ -209,6 +209,6 @@ def run_marks(seeds: int) -> dict:
 
 def mean_bar(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
     """The mean of some runs with its t interval, from three runs on."""
-    found = analysis.mean(values.dropna(), paper.confidence())
+    found = analysis.mean(values.dropna())
     if found.n[0] >= paper.minimum_seeds():
         ax.errorbar(x, found.estimate, yerr=found.half_width, **{"capsize": 4, "markersize": 8, **style})

@@ -34,9 +34,7 @@ def _answer() -> str:
     """Whether the paper holds up, in a sentence, and the findings."""
     verdicts, (declared, changed, ids) = evidence.verdicts(), evidence.ablation_runs()
     effects = pd.concat([analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)])
-    tested = any(verdict.claim == "C8" and verdict.tested for verdict in verdicts)
-    today = [] if tested else answer.adapted_today(changed, ids)
-    found = [*answer.findings(verdicts), *today, *answer.why_it_failed(effects)]
+    found = [*answer.findings(verdicts), *answer.why_it_failed(effects)]
     said = "\n".join(f"- {line}" for line in found)
     return f"{answer.sentence(verdicts, answer.table())}\n\n{said}"
 

@@ -18,7 +18,7 @@ def error_by_rate(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots()[1]
     table = best_rate.final_errors(history)
     for batch_size, runs in table.groupby("batch_size"):
-        found = [(rate, stats.mean(each.error, paper.confidence())) for rate, each in runs.groupby("rate")]
+        found = [(rate, stats.mean(each.error)) for rate, each in runs.groupby("rate")]
         rates, means = [rate for rate, _ in found], [each.estimate for _, each in found]
         ends = np.nan_to_num([each.half_width for _, each in found])
         ax.errorbar(rates, means, yerr=ends, capsize=3, markersize=5, label=f"{batch_size}", **batch_style(batch_size))
@@ -78,7 +78,7 @@ def updates_by_batch(table: pd.DataFrame, target: float, scales: pd.DataFrame, *
 
 def _mean_of_logs(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
     """The geometric mean of some runs with the t interval of their logarithms, from three runs on."""
-    found = stats.mean(np.log(values), paper.confidence())
+    found = stats.mean(np.log(values))
     if found.n[0] >= paper.minimum_seeds():
         middle, low, high = np.exp([found.estimate, found.low, found.high])
         ends = [[middle - low], [high - middle]]
@@ -118,9 +118,7 @@ def ghost_sizes(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots()[1]
     sizes = [*sorted(size for size in history.ghost_size.unique() if size), 0]
     for batch_size, runs in history.groupby("batch_size"):
-        found = [
-            stats.mean(analysis.arm_accuracies(runs[runs.ghost_size == size]), paper.confidence()) for size in sizes
-        ]
+        found = [stats.mean(analysis.arm_accuracies(runs[runs.ghost_size == size])) for size in sizes]
         ends = np.nan_to_num([each.half_width for each in found])
         means = [100 - each.estimate for each in found]
         ax.errorbar(range(len(sizes)), means, yerr=ends, capsize=3, label=f"{batch_size}", **batch_style(batch_size))

@@ -6,7 +6,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from gbnlib import paper
 from gbnlib.analysis import stats
 from gbnlib.analysis.random_walk import ballistic_speed
 from gbnlib.measurements import random_walk
@@ -22,7 +21,7 @@ def _alpha_style(alpha: float) -> dict:
 
 def _means(values: pd.Series, keys: pd.Series) -> pd.DataFrame:
     """Mean over environments by key, with the lengths of its t interval to both sides as errorbar takes them."""
-    found = {key: stats.mean(part, paper.confidence()) for key, part in values.groupby(keys)}
+    found = {key: stats.mean(part) for key, part in values.groupby(keys)}
     frame = pd.DataFrame({key: (each.estimate, each.half_width) for key, each in found.items()}, index=["mean", "half"])
     return frame.T
 

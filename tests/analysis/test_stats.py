@@ -12,7 +12,6 @@ from gbnlib.analysis import (
     bootstrap,
     difference,
     mean,
-    slope,
     smallest_detectable_difference,
 )
 
@@ -35,16 +34,9 @@ def test_the_difference_has_welchs_interval(first, second) -> None:
     assert interval.n == (len(first), len(second))
 
 
-def test_the_slope_of_points_by_hand() -> None:
-    """x = 0 1 2 3, y = 1 2 2 3: slope 0.6, residual variance 0.1, standard error √(0.1 / 5), t(2) = 4.302653."""
-    interval = slope([0, 1, 2, 3], [1, 2, 2, 3])
-    assert interval.estimate == pytest.approx(0.6)
-    assert interval.half_width == pytest.approx(4.302653 * math.sqrt(0.02), rel=1e-5)
-
-
 @pytest.mark.parametrize(
     ("interval", "n"),
-    [(mean([]), (0,)), (mean([1.0]), (1,)), (difference([1.0], [2.0, 3.0]), (1, 2)), (slope([1], [1]), (1,))],
+    [(mean([]), (0,)), (mean([1.0]), (1,)), (difference([1.0], [2.0, 3.0]), (1, 2))],
 )
 def test_too_few_values_give_no_interval(interval, n) -> None:
     assert math.isnan(interval.low) and interval.n == n

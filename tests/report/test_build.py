@@ -22,8 +22,8 @@ from gbnlib.report.items import get_item
 from gbnlib.report.record import Record
 from gbnlib.report.site import abbreviations
 from gbnlib.report.site import pages as site_pages
-from gbnlib.report.site.api import OutsideDocstrings
 from gbnlib.report.site.contents import Entry, read_contents
+from gbnlib.report.site.foreign_markup import OutsideDocstrings
 from gbnlib.report.site.notebooks import as_page
 from tests.report.conftest import MISSING, SHIPPED
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from gbnlib.report.site import abbreviations, api, folding, runs, safe
+from gbnlib.report.site import abbreviations, folding, foreign_markup, runs, safe
 
 HERE = Path(__file__).parent
 REPORT = json.loads((HERE / "report.json").read_text(encoding="utf-8"))
@@ -45,10 +45,6 @@ suppress_warnings = [
 ]
 
 # API pages
-API = tuple(
-    f"gbnlib.{part}"
-    for part in ("nn", "regimes", "data", "training", "experiments", "measurements", "analysis", "paper")
-)
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -90,12 +86,11 @@ mathjax3_config = {
 
 
 def setup(app):
-    """Write the API pages before the sources are read; clean them; copy MathJax after the pages are written."""
-    api.ignore_foreign_markup()
+    """Clean the pages as they are read; copy MathJax after they are written."""
+    foreign_markup.ignore()
     safe.install(app)
     folding.install(app)
     app.connect("doctree-read", abbreviations.explain)
-    app.connect("builder-inited", lambda app: api.write_pages(Path(app.srcdir) / "api", API))
     app.connect("html-collect-pages", lambda app: runs.collected(Path(app.srcdir)))
     app.connect("build-finished", copy_mathjax)
 

@@ -7,6 +7,7 @@ run leaves none. What is absent is absent here too, and the pages say so.
 from dataclasses import dataclass
 from pathlib import Path
 
+from gbnlib import paper
 from gbnlib.claims import Verdict, read_folder
 from gbnlib.errors import UsageError, unknown
 from gbnlib.report.items import Item, items
@@ -110,7 +111,8 @@ def saved_files(folder: Path, name: str) -> dict[str, Path]:
 def read_contents(folder: Path) -> Contents:
     """Read ``results/<scale>/`` into one object; a ``UsageError`` if it holds nothing."""
     records = {path.stem: _record(path) for path in sorted((folder / "items").glob("*.json"))}
-    verdicts = sorted(read_folder(folder / "verdicts"), key=lambda each: (*claim_order(each.claim), each.where))
+    order = list(paper.all_claims()).index
+    verdicts = sorted(read_folder(folder / "verdicts"), key=lambda each: (order(each.claim), each.where))
     entries = []
     for name, item in items().items():
         executed = folder / "notebooks" / f"{item.notebook}.ipynb"
@@ -123,12 +125,6 @@ def read_contents(folder: Path) -> Contents:
             f"Run the notebooks first, for example with: make reproduce SCALE={folder.name}"
         )
     return Contents(folder, entries, verdicts)
-
-
-def claim_order(claim: str) -> tuple[bool, int, str]:
-    """Sort key that puts C2 before C10, and the paper's claims before those beyond it."""
-    digits = "".join(filter(str.isdigit, claim))
-    return (claim.startswith("B"), int(digits) if digits else 0, claim)
 
 
 def _record(path: Path) -> Record:

@@ -91,13 +91,4 @@ def _row(cells: str, width: int, write: Callable[[object], Markup]) -> str:
     return f"| {' | '.join(map(write, [*given, *[''] * width][:width]))} |"
 
 
-FILTERS = {
-    "text": text,
-    "prose": prose,
-    "code": code,
-    "bare": bare,
-    "option": option,
-    "entry": entry,
-    "path": path,
-    "table": table,
-}
+FILTERS = {each.__name__: each for each in (text, prose, code, bare, option, entry, path, table)}

@@ -5,24 +5,27 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 from nbformat.v4 import new_notebook
 
-from gbnlib import paper
+from gbnlib import files, paper
 from gbnlib.claims.decision import NOT_TESTED
 from gbnlib.experiments import duration
 from gbnlib.report import answer, benchmarks
 from gbnlib.report.networks import network_table
 from gbnlib.report.site import escape, notebooks
-from gbnlib.report.site.contents import Contents, Entry, claim_order, saved_files
+from gbnlib.report.site.contents import Contents, Entry, saved_files
 from gbnlib.report.site.front import write_front
 from gbnlib.report.site.pictures import write_picture
 from gbnlib.report.site.runs import write_runs
 
 SITE = Path(__file__).parent
+#: The packages that users import from, in the order of their pages.
+API = ("nn", "regimes", "data", "training", "experiments", "measurements", "analysis", "paper")
 _NETWORK_COLUMNS = ("left", "left", "right", "right", "right", "left")
 
 
@@ -35,12 +38,16 @@ def write_source(contents: Contents, source: Path) -> None:
     render = _renderer(contents)
     shown = write_front(contents.verdicts, contents.scale, source)
     said = {"title": shown["title"], "description": shown["sentence"]}
-    _write(source / "report.json", json.dumps({"scale": contents.scale, **said}))
-    _write(source / "index.md", render("index", summary=_summary(contents), front=shown))
+    files.write_text(source / "report.json", json.dumps({"scale": contents.scale, **said}))
+    files.write_text(source / "index.md", render("index", summary=_summary(contents), front=shown))
     for page in ("guide", "benchmarks", "items/index"):
-        _write(source / f"{page}.md", render(page))
+        files.write_text(source / f"{page}.md", render(page))
     if drawn := saved_files(benchmarks.folder(), benchmarks.LAYER_FIGURE):
         write_picture(benchmarks.LAYER_FIGURE, drawn, benchmarks.LAYER_ALT, source, static="_static")
+    modules = [import_module(f"gbnlib.{name}") for name in API]
+    files.write_text(source / "api/index.md", render("api", modules=modules))
+    for module in modules:
+        files.write_text(source / f"api/{module.__name__}.md", render("module", name=module.__name__))
     write_runs(contents, source)
     for name, entries in contents.pages.items():
         _write_page(name, entries, contents, source, render)
@@ -72,7 +79,7 @@ def _write_page(name: str, entries: list[Entry], contents: Contents, source: Pat
 
     texts = (render(part, rest=rest, **values) for part in ("item", "cards", "rest"))
     page = notebooks.as_page(notebook, *texts, words, contents.pages)
-    _write(source / f"items/{name}.ipynb", json.dumps(page))
+    files.write_text(source / f"items/{name}.ipynb", json.dumps(page))
 
 
 def _summary(contents: Contents) -> dict:
@@ -94,9 +101,8 @@ def _tally(entry: Entry) -> list[tuple[str, str, int]]:
     missing = set(entry.item.claims) - {claim for claim, _ in counts}
     reason = "" if entry.is_run else NOT_TESTED
     tally = [(claim, kind, count) for (claim, kind), count in counts.items()]
-    return sorted(
-        tally + [(claim, reason, 1) for claim in missing], key=lambda entry: (claim_order(entry[0]), entry[1])
-    )
+    order = list(paper.all_claims()).index
+    return sorted(tally + [(claim, reason, 1) for claim in missing], key=lambda each: (order(each[0]), each[1]))
 
 
 def _renderer(contents: Contents) -> Callable[..., str]:
@@ -120,9 +126,8 @@ def _renderer(contents: Contents) -> Callable[..., str]:
 
 def environment() -> jinja2.Environment:
     """Return the templates of ``pages/`` with the filters they use."""
-    loader = jinja2.FileSystemLoader(SITE / "pages")
     env = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.FileSystemLoader(SITE / "pages"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -146,8 +151,3 @@ def _copy(file: Path, source: Path) -> None:
     target = source / "files" / file.parent.name / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

@@ -27,14 +27,9 @@ def write_picture(name: str, saved: Mapping[str, Path], alt: str, source: Path, 
     form = '<figure class="drawn"><picture>{}<img class="dark-light" src="{}" alt="{}"></picture></figure>'
     write_piece(f"figure-{name}", Markup(form).format(narrow, f"{static}/figures/{shown}", alt), source)
     offered = {end.upper(): saved[end].name for end in ("png", "svg", "csv") if end in saved}
-    write_piece(f"files-{name}", links(offered, static), source)
-
-
-def links(names: Mapping[str, str], static: str = "../_static") -> Markup:
-    """Links to files beside the pictures, by what they are called."""
     form = Markup('<a class="download" download href="{2}/figures/{1}">{0}</a>')
-    offered = Markup(" · ").join(form.format(*each, static) for each in names.items())
-    return Markup('<p class="downloads">{}</p>').format(offered)
+    links = Markup(" · ").join(form.format(*each, static) for each in offered.items())
+    write_piece(f"files-{name}", Markup('<p class="downloads">{}</p>').format(links), source)
 
 
 def write_piece(name: str, html: str, source: Path) -> None:
