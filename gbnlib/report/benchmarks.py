@@ -55,7 +55,7 @@ def summarise_costs(costs: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns=_COST_COLUMNS)
 
 
-def layer_table() -> pd.DataFrame:
+def _layer(facts: dict) -> tuple[pd.DataFrame, str]:
     """Ghost batch normalization and the loop over ghosts against plain batch normalization, by kind of layer."""
     rows = [
         {
@@ -66,17 +66,11 @@ def layer_table() -> pd.DataFrame:
             "gbnlib ÷ plain": f"{row['ghost_to_plain']:.2f}",
             "worst gbnlib ÷ plain": f"{row['worst_ghost_to_plain']:.2f}",
         }
-        for row in _facts("norm")["summary"]
+        for row in facts["summary"]
     ]
-    return pd.DataFrame(rows)
-
-
-def layer_notes() -> str:
-    """What the layer costs besides: memory, and a whole network."""
-    facts = _facts("norm")
     memory, whole = facts["peak_memory_mib"], facts["whole_model"]
     seconds = {name: whole[name]["median"] for name in ("plain", "chunks", "ghost")}
-    return (
+    notes = (
         f"Ratios of medians of forward and backward over {facts['rounds']} rounds, taken in turn, then the geometric "
         "mean over shapes, layouts and ghost sizes. Peak memory of one layer beyond its input and gradient, batch "
         f"{tuple(memory['shape'])}: plain {memory['plain']:.0f} MiB, loop {memory['loop']:.0f}, gbnlib "
@@ -84,9 +78,10 @@ def layer_notes() -> str:
         f"{seconds['plain']:.1f} s with plain layers, {seconds['ghost']:.1f} s with ghost layers, "
         f"{seconds['chunks']:.1f} s as a loop over chunks. {_where(facts)}"
     )
+    return pd.DataFrame(rows), notes
 
 
-def training_table() -> pd.DataFrame:
+def _training(facts: dict) -> tuple[pd.DataFrame, str]:
     """Images a second of this package, of the authors' procedure and of a plain loop."""
     rows = [
         {
@@ -100,21 +95,17 @@ def training_table() -> pd.DataFrame:
                 for precision in ("fp32", "bf16")
             },
         }
-        for row in _facts("training")["rows"]
+        for row in facts["rows"]
     ]
-    return pd.DataFrame(rows)
-
-
-def training_notes() -> str:
-    """How the table was measured."""
-    return (
+    notes = (
         "Images a second in training, medians; in brackets, times the authors' procedure (PIL transforms image by "
         "image, a loop over chunks of the batch) and times a plain loop (DataLoader, v2 transforms on tensors, ghost "
-        f"layers). {_where(_facts('training'))}"
+        f"layers). {_where(facts)}"
     )
+    return pd.DataFrame(rows), notes
 
 
-def precision_table() -> pd.DataFrame:
+def _precision(facts: dict) -> tuple[pd.DataFrame, str]:
     """Final accuracy in bfloat16 against float32."""
     rows = [
         {
@@ -125,21 +116,17 @@ def precision_table() -> pd.DataFrame:
             "seeds": row["seeds"],
             "equivalent": "yes" if row["equivalent"] else "not shown",
         }
-        for row in _facts("precision")["rows"]
+        for row in facts["rows"]
     ]
-    return pd.DataFrame(rows)
-
-
-def precision_notes() -> str:
-    """How the table was measured."""
-    return (
+    notes = (
         "Final validation accuracy in % under the paper's regime, fitted to the epochs named, with the 90 % Welch "
-        f"interval of the difference: equivalent if it lies within ±{_facts('precision')['margin']} points (two "
+        f"interval of the difference: equivalent if it lies within ±{facts['margin']} points (two "
         "one-sided tests at 5 %). Where equivalence is not shown, the protocol trains in float32."
     )
+    return pd.DataFrame(rows), notes
 
 
-def overhead_table() -> pd.DataFrame:
+def _overhead(facts: dict) -> tuple[pd.DataFrame, str]:
     """What runs cost besides their training, by the number of planned runs; "–" where it was not measured."""
     columns = {
         "plan": "`gbn plan`, s",
@@ -150,24 +137,20 @@ def overhead_table() -> pd.DataFrame:
         "slurm": "SLURM, s a run",
     }
     rows = []
-    for row in _facts("overhead")["rows"]:
+    for row in facts["rows"]:
         found = {name: row.get(name, math.nan) * (1000 if name == "store" else 1) for name in columns}
         told = {columns[name]: cell(value, 2 if value < 10 else 0) for name, value in found.items()}
         rows.append({"planned runs": f"{row['runs']:,}", **told})
-    return pd.DataFrame(rows)
-
-
-def overhead_notes() -> str:
-    """How the table was measured."""
-    return (
+    notes = (
         "Start-up is what `gbn run --only` takes beyond its training; store, what it takes to write what a run leaves "
         "and to find it again; Snakemake and SLURM, the time from the call of the workflow to its end, a run, with "
         "runs that take no time, by the profiles `local` and `slurm`, the latter on a SLURM of this one machine, where "
-        f"eight runs share a job. {_where(_facts('overhead'))}"
+        f"eight runs share a job. {_where(facts)}"
     )
+    return pd.DataFrame(rows), notes
 
 
-def images_table() -> pd.DataFrame:
+def _images(facts: dict) -> tuple[pd.DataFrame, str]:
     """Images a second of a streamed set, decoded and from its cache."""
     rows = [
         {
@@ -178,31 +161,26 @@ def images_table() -> pd.DataFrame:
             "from the cache, images/s": f"{row['cached']:,.0f}",
             "ratio": f"{row['ratio']:.1f}",
         }
-        for row in _facts("images")["rows"]
+        for row in facts["rows"]
     ]
-    return pd.DataFrame(rows)
-
-
-def images_notes() -> str:
-    """How the table was measured."""
-    facts = _facts("images")
-    return (
+    notes = (
         "Crops of a streamed set as the device gets them, 224 pixels from 256, with a worker a core; epochs "
         f"of both ways in turn, medians over {facts['rounds']} rounds, and the median of the ratios of each. All files "
         f"were in memory: of a set that does not fit into it, a disk can give fewer. {_where(facts)}"
     )
+    return pd.DataFrame(rows), notes
 
 
 def sections() -> list[tuple[str, pd.DataFrame, str]]:
     """Title, table and notes of every benchmark that has been run."""
     every = {
-        "norm": (LAYER_TITLE, layer_table, layer_notes),
-        "training": ("Training", training_table, training_notes),
-        "precision": ("Precision", precision_table, precision_notes),
-        "images": ("Images decoded once", images_table, images_notes),
-        "overhead": ("Overhead", overhead_table, overhead_notes),
+        "norm": (LAYER_TITLE, _layer),
+        "training": ("Training", _training),
+        "precision": ("Precision", _precision),
+        "images": ("Images decoded once", _images),
+        "overhead": ("Overhead", _overhead),
     }
-    return [(title, table(), notes()) for name, (title, table, notes) in every.items() if _path(name).is_file()]
+    return [(title, *make(_facts(name))) for name, (title, make) in every.items() if _path(name).is_file()]
 
 
 def folder() -> Path:

@@ -5,11 +5,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from gbnlib import analysis, paper
+from gbnlib import analysis
 from gbnlib.measurements import covariance
 from gbnlib.report.distance_plots import log_updates
 from gbnlib.report.figures import name_lines, name_point
-from gbnlib.report.plots import MARKERS, mean_bar, mean_curve, mean_line, method_style, of_measurement
+from gbnlib.report.plots import MARKERS, mean_curve, mean_line, method_style, of_measurement, runs_and_mean
 
 _MEASURES = {
     "mean share": "‖ḡ‖² over the mean of ‖g‖²",
@@ -58,11 +58,7 @@ def accuracies(history: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
     methods = tuple(method for method in methods if method in set(table.method))
     for position, method in enumerate(methods):
         values = 100 - table[table.method == method].final_error.dropna()
-        style = method_style(method) | {"linestyle": ""}
-        few = len(values) < paper.minimum_seeds()
-        faint = {"markersize": 7} if few else {"alpha": 0.4, "markersize": 5}
-        ax.plot([position + 0.15 * (not few)] * len(values), values, **faint, **style)
-        mean_bar(position, values, style, ax)
+        runs_and_mean(position, values, method_style(method), ax)
     ax.set_xticks(range(len(methods)), methods)
     ax.set(ylabel="final validation accuracy (%)", xlim=(-0.5, len(methods) - 0.5))
     return ax

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from gbnlib import paper
 from gbnlib.analysis import diffusion
 from gbnlib.report.figures import name_lines
-from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_bar, mean_curve, run_marks
+from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_curve, runs_and_mean
 
 _LAW_LINES = {"logarithm": "-", "quarter power": (0, (6, 2)), "saturation": (0, (2, 1.5))}
 _PANEL_LABELS = {"before": "one rate for all", "after": "√ rate and GBN"}
@@ -87,9 +87,7 @@ def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
         table = diffusion.distances_at(diffusion.panel(curves, name), which)
         marker, offset = _PANEL_MARKERS[name], 1 if name == "before" else 1.07
         for size in table:
-            values = table[size].dropna()
-            ax.plot([size * offset] * len(values), values, marker, color=color, **run_marks(len(values)))
-            mean_bar(size * offset, values, {"color": color, "marker": marker, "linestyle": "", "markersize": 6}, ax)
+            runs_and_mean(size * offset, table[size].dropna(), {"color": color, "marker": marker}, ax)
         ax.plot([], [], marker, color=color, label=_PANEL_LABELS[name])
     batch_axis(ax, sorted(curves.batch_size.unique()))
     ax.set(ylabel=f"end distance, {diffusion.QUANTITIES[which]}", ylim=(0, None))

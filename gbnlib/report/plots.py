@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -48,16 +49,11 @@ def of_measurement(draw: Callable[..., Axes]) -> Callable[..., Axes]:
         ax = ax or plt.subplots()[1]
         if not frame.empty:
             return draw(frame, *others, ax=ax, **options)
-        say_unmeasured(ax)
+        ax.text(0.5, 0.5, "not measured yet", transform=ax.transAxes, ha="center", color="0.4")
         ax.set(xticks=[], yticks=[])
         return ax
 
     return drawn
-
-
-def say_unmeasured(ax: Axes) -> None:
-    """Write into some axes that nothing is measured yet."""
-    ax.text(0.5, 0.5, "not measured yet", transform=ax.transAxes, ha="center", color="0.4")
 
 
 def batch_style(batch_size: int) -> dict:
@@ -149,9 +145,7 @@ def final_error_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     if beside_the_papers:
         sizes |= set(_paper_errors(ax))
     for batch_size, runs in table.groupby("batch_size"):
-        style = batch_style(batch_size) | {"linestyle": ""}
-        ax.plot(runs.batch_size, runs.final_error, **run_marks(len(runs)), **style)
-        mean_bar(batch_size, runs.final_error, style, ax)
+        runs_and_mean(batch_size, runs.final_error, batch_style(batch_size), ax)
     batch_axis(ax, sorted(sizes))
     ax.set(ylabel="final validation error (%)")
     if beside_the_papers:
@@ -190,10 +184,8 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *
     runs = analysis.outcomes(history)
     ax.plot(rows.index, rows.paper, "x", color="0.35", markersize=9, label=f"paper: {rows.paper_data[0]}")
     for position, row in rows.iterrows():
-        style = method_style(row.method) | {"linestyle": ""}
         own = 100 - runs[runs.method == row.method].final_error
-        ax.plot([position + 0.18] * len(own), own, **run_marks(len(own)), **style)
-        mean_bar(position + 0.18, own, style, ax)
+        runs_and_mean(position + 0.18, own, method_style(row.method), ax)
     if len(runs):
         ax.plot([], [], "o", color="0.2", label=f"here: {rows.data[0]}")
     ax.set_xticks(rows.index, [method.replace("LR+", "LR\n+") for method in rows.method])
@@ -202,13 +194,15 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *
     return ax
 
 
-def run_marks(seeds: int) -> dict:
-    """How single runs are drawn: faint behind a mean, plain where there are too few for one."""
-    return {"alpha": 0.35, "markersize": 5} if seeds >= paper.minimum_seeds() else {"markersize": 7}
-
-
-def mean_bar(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
-    """The mean of some runs with its t interval, from three runs on."""
-    found = analysis.mean(values.dropna())
-    if found.n[0] >= paper.minimum_seeds():
-        ax.errorbar(x, found.estimate, yerr=found.half_width, **{"capsize": 4, "markersize": 8, **style})
+def runs_and_mean(x: float, values: pd.Series, style: dict, ax: Axes, *, logs: bool = False) -> None:
+    """Some runs at one place of an axis, and from three on their mean with its t interval; `logs`: of logarithms."""
+    few = len(values) < paper.minimum_seeds()
+    marks = {"markersize": 7} if few else {"alpha": 0.35, "markersize": 5}
+    ax.plot([x] * len(values), values, **{**style, **marks, "linestyle": ""})
+    if few:
+        return
+    found = analysis.mean(np.log(values) if logs else values)
+    ends = np.array([found.estimate, found.low, found.high])
+    middle, low, high = np.exp(ends) if logs else ends
+    look = {"capsize": 4, "markersize": 8, **style, "linestyle": ""}
+    ax.errorbar(x, middle, yerr=[[middle - low], [high - middle]], **look)

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gbnlib.analysis import positions
 from gbnlib.report.figures import name_lines
-from gbnlib.report.plots import batch_style, error_axis, mean_bar, mean_curve, run_marks
+from gbnlib.report.plots import batch_style, error_axis, mean_curve, runs_and_mean
 
 _MARKERS = ("o", "s", "^", "D")
 
@@ -54,9 +54,7 @@ def final_by_length(runs: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots()[1]
     table = positions.high_rate_lengths(runs)
     for index, (length, part) in enumerate(table.groupby("high_rate")):
-        style = _length_style(index) | {"linestyle": ""}
-        ax.plot(part.high_rate, part.final, **style, **run_marks(len(part)))
-        mean_bar(length, part.final, style, ax)
+        runs_and_mean(length, part.final, _length_style(index), ax)
     lengths = sorted(table.high_rate.unique())
     ax.set_xticks(lengths, [f"{length:.0f}" for length in lengths])
     ax.set(xlabel="epochs at the high rate", ylabel="final validation error (%)")

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from gbnlib import analysis, paper
+from gbnlib import analysis
 from gbnlib.analysis import best_rate, stats
 from gbnlib.regimes import Recipe
-from gbnlib.report.plots import batch_axis, batch_style, error_axis, run_marks
+from gbnlib.report.plots import batch_axis, batch_style, error_axis, runs_and_mean
 
 
 def error_by_rate(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -42,9 +42,7 @@ def best_rate_by_batch(history: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     for power, name, dashes in ((0.5, "√ rule", "--"), (1.0, "linear rule", ":")):
         ax.plot(at, start * (at / at[0]) ** power, dashes, color="0.4", label=name)
     for batch_size, runs in table.groupby("batch_size"):
-        style = batch_style(batch_size) | {"linestyle": ""}
-        ax.plot(runs.batch_size, runs.rate, **run_marks(len(runs)), **style)
-        _mean_of_logs(batch_size, runs.rate, style, ax)
+        runs_and_mean(batch_size, runs.rate, batch_style(batch_size), ax, logs=True)
     batch_axis(ax, sizes)
     ax.set_yscale("log")
     ax.set(ylabel="best learning rate (log scale)")
@@ -64,9 +62,7 @@ def updates_by_batch(table: pd.DataFrame, target: float, scales: pd.DataFrame, *
     first = np.exp(np.log(table[table.batch_size == sizes[0]].updates).mean())
     ax.plot(at, first * at[0] / at, "--", color="0.4", label="half the updates for twice the batch")
     for batch_size, runs in table.groupby("batch_size"):
-        style = batch_style(batch_size) | {"linestyle": ""}
-        ax.plot(runs.batch_size, runs.updates, **run_marks(len(runs)), **style)
-        _mean_of_logs(batch_size, runs.updates, style, ax)
+        runs_and_mean(batch_size, runs.updates, batch_style(batch_size), ax, logs=True)
     for position, scale in enumerate(scales.groupby("seed").scale.median() if len(scales) else ()):
         ax.axvline(scale, color="0.6", linewidth=1, label=None if position else "gradient noise scale, one a seed")
     batch_axis(ax, sizes)
@@ -74,15 +70,6 @@ def updates_by_batch(table: pd.DataFrame, target: float, scales: pd.DataFrame, *
     ax.set(ylabel=f"updates to {target:g} % held-out error (log scale)")
     ax.legend()
     return ax
-
-
-def _mean_of_logs(x: float, values: pd.Series, style: dict, ax: Axes) -> None:
-    """The geometric mean of some runs with the t interval of their logarithms, from three runs on."""
-    found = stats.mean(np.log(values))
-    if found.n[0] >= paper.minimum_seeds():
-        middle, low, high = np.exp([found.estimate, found.low, found.high])
-        ends = [[middle - low], [high - middle]]
-        ax.errorbar(x, middle, yerr=ends, **{"capsize": 4, "markersize": 8, **style})
 
 
 def arms(history: pd.DataFrame, names: Sequence[str], *, ax: Axes | None = None) -> Axes:
