@@ -97,7 +97,7 @@ template <class T> struct Backward {
     T *const input_gradient;
     const double *const weight, *const mean, *const variance;
     const double eps;
-    double *const weight_gradient, *const bias_gradient;  // (ghosts, channels)
+    double *const weight_gradient, *const bias_gradient;  // (ghosts, channels), to be added
 
     template <class Layout> void operator()(Size ghost, Size channel, Size offset, const Layout layout) const {
         const Size begin = batch.begin(ghost), end = batch.end(ghost), at = ghost * batch.channels + channel;
@@ -165,6 +165,7 @@ template <class T, class Pass> void run(const Batch &b, const Pass &pass) {
             in_rows<T, REGISTERS>(b, pass, ghost, c, end);
         else
             pass(ghost, c, c * b.values, Runs<T>{b.channels * b.values, b.values, end - c});
+        finish();
     }
 }
 
@@ -202,6 +203,15 @@ template <class T> struct Move {
     }
 };
 
+// Leave the sum over ghosts in the first row.
+inline void add_ghosts(const Batch &b, double *values) {
+    for (Size ghost = 1; ghost < b.ghosts; ++ghost) {
+        const double *const row = values + ghost * b.channels;
+#pragma omp simd
+        for (Size c = 0; c < b.channels; ++c) values[c] += row[c];
+    }
+}
+
 template <class T> void run(const Batch &b, const Move<T> &move) {
     const Size blocks = (b.channels + CHANNELS - 1) / CHANNELS;
 #pragma omp parallel for num_threads(std::min<Size>(b.threads, blocks))
@@ -222,6 +232,7 @@ template <class T> void run(const Batch &b, const Move<T> &move) {
                                             double *bias_gradient) {                                                 \
         run<T>(batch, Backward<T>{batch, input, output_gradient, input_gradient, weight, mean, variance, eps,        \
                                   weight_gradient, bias_gradient});                                                  \
+        add_ghosts(batch, weight_gradient), add_ghosts(batch, bias_gradient);                                         \
     }                                                                                                                 \
     extern "C" void ghost_norm_move_##T(Batch batch, T *running_mean, T *running_variance, const double *mean,       \
                                         const double *variance, double momentum, int sequential) {                   \

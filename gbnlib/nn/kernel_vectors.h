@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -59,13 +62,13 @@ template <> Vector<bfloat16> load(const bfloat16 *from, Whole) {
     return (Vector<bfloat16>)(__builtin_convertvector(halves, Words) << 16);
 }
 
-template <class T> void store(T *to, Vector<T> v, Whole) { std::memcpy(to, &v, sizeof v); }
+// The elements of a vector, as they lie in memory.
+template <class T> auto elements_of(Vector<T> v) { return v; }
 
-template <> void store(bfloat16 *to, Vector<bfloat16> v, Whole) {
+template <> auto elements_of<bfloat16>(Vector<bfloat16> v) {
     const Words word = (Words)v, rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;  // to nearest, ties to even
     const Words quiet = (word >> 16) | 0x40, is_nan = (Words)(v != v);                  // a NaN must remain one
-    const Halves halves = __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), Halves);
-    std::memcpy(to, &halves, sizeof halves);
+    return __builtin_convertvector((is_nan & quiet) | (~is_nan & rounded), Halves);
 }
 
 template <class T> Vector<T> load(const T *from, Some some) {
@@ -75,9 +78,30 @@ template <class T> Vector<T> load(const T *from, Some some) {
 }
 
 template <class T> void store(T *to, Vector<T> v, Some some) {
-    T elements[LANES<T>];
-    store(elements, v, Whole());
-    std::copy_n(elements, some.lanes, to);
+    const auto elements = elements_of<T>(v);
+    std::memcpy(to, &elements, some.lanes * sizeof(T));
+}
+
+// Past the caches where the address allows it, so that what is overwritten is not read. `finish` comes after.
+template <class T> void store(T *to, Vector<T> v, Whole) {
+    const auto elements = elements_of<T>(v);
+#ifdef __AVX2__
+    if (reinterpret_cast<std::uintptr_t>(to) % sizeof elements == 0) {
+        if constexpr (sizeof elements == 16) return _mm_stream_si128((__m128i *)to, (__m128i)elements);
+        if constexpr (sizeof elements == 32) return _mm256_stream_si256((__m256i *)to, (__m256i)elements);
+#ifdef __AVX512F__
+        if constexpr (sizeof elements == 64) return _mm512_stream_si512((__m512i *)to, (__m512i)elements);
+#endif
+    }
+#endif
+    std::memcpy(to, &elements, sizeof elements);
+}
+
+// Let other threads see what was stored.
+inline void finish() {
+#ifdef __AVX2__
+    _mm_sfence();
+#endif
 }
 
 template <class V> V without_rest(V v, Whole) { return v; }
