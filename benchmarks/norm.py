@@ -1,7 +1,8 @@
 """Time ghost batch normalization against plain batch normalization and against a loop over the ghosts with `cat`.
 
-Forward and backward in training mode, the three side by side in one process, in turn. A figure is the median of 15
-rounds, with the quartiles beside it. Freed memory is kept, as in the project's training: otherwise mapping new memory
+Forward and backward in training mode, the three side by side in one process, each round in another order: who comes
+after the loop finds other caches. A figure is the median of 15 rounds, of rows, which take the least time, 60, with the
+quartiles beside it. Freed memory is kept, as in the project's training: otherwise mapping new memory
 takes most of the time of all three. Also: peak memory, each measured in a process of its own; time against the number
 of ghosts; a whole network with ghost layers against a loop of the plain network over chunks.
 
@@ -11,6 +12,7 @@ takes about 8 minutes on 2 cores, and 12 GiB.
 
 import json
 import math
+import random
 import re
 import subprocess
 import sys
@@ -91,8 +93,11 @@ def timed(step: Callable[[], None]) -> float:
 
 
 def interleaved(steps: dict[str, Callable[[], None]], rounds: int = ROUNDS, warm_up: int = 3) -> dict[str, dict]:
-    """Median and quartiles of the seconds of each step, called in turn."""
-    taken = pd.DataFrame([{name: timed(step) for name, step in steps.items()} for _ in range(warm_up + rounds)])
+    """Median and quartiles of the seconds of each step, called in turn, in another order in each round."""
+    orders = random.Random(0)
+    taken = pd.DataFrame(
+        [{name: timed(steps[name]) for name in orders.sample(list(steps), len(steps))} for _ in range(warm_up + rounds)]
+    )
     quartiles = taken[warm_up:].quantile([0.5, 0.25, 0.75])
     return {name: dict(zip(("median", "low", "high"), quartiles[name], strict=True)) for name in steps}
 
@@ -112,7 +117,7 @@ def layer_steps(cell: dict, device: str = "cpu") -> dict[str, Callable[[], None]
 
 def measured_cell(cell: dict) -> dict:
     """A cell with its times and ratios."""
-    times = interleaved(layer_steps(cell))
+    times = interleaved(layer_steps(cell), ROUNDS * (4 if cell["layout"] == "rows" else 1))
     ratios = {f"{code}_to_plain": times[code]["median"] / times["plain"]["median"] for code in ("loop", "ghost")}
     print(cell, {name: round(ratio, 2) for name, ratio in ratios.items()}, flush=True)
     return {**cell, **times, **ratios}
