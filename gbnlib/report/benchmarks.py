@@ -71,8 +71,9 @@ def _layer(facts: dict) -> tuple[pd.DataFrame, str]:
     memory, whole = facts["peak_memory_mib"], facts["whole_model"]
     seconds = {name: whole[name]["median"] for name in ("plain", "chunks", "ghost")}
     notes = (
-        f"Ratios of medians of forward and backward over at least {facts['rounds']} rounds, each in another order, then "
-        "the geometric mean over shapes, layouts and ghost sizes. Peak memory of one layer beyond its input and gradient, batch "
+        f"Ratios of medians of forward and backward over at least {facts['rounds']} rounds, each in another order, and "
+        "the geometric mean over shapes, layouts and ghost sizes. Peak memory of one layer beyond its input and "
+        "gradient, batch "
         f"{tuple(memory['shape'])}: plain {memory['plain']:.0f} MiB, loop {memory['loop']:.0f}, gbnlib "
         f"{memory['ghost']:.0f}. ResNet44 at batch {whole['batch_size']}, forward and backward: "
         f"{seconds['plain']:.1f} s with plain layers, {seconds['ghost']:.1f} s with ghost layers, "
