@@ -152,11 +152,12 @@ template <class T, Size V, class Pass> void in_rows(const Batch &b, const Pass &
 }
 
 // Run a pass over all ghosts and blocks of channels. In rows a block is as wide as it can be, so that memory is read in
-// its order, but for work for all threads.
+// its order, but where a few ghosts would leave threads without work.
 template <class T, class Pass> void run(const Batch &b, const Pass &pass) {
     Size block = b.in_rows ? std::min(CHANNELS, b.channels)
                            : std::clamp<Size>(BLOCK_BYTES / (b.values * Size(sizeof(T))), 1, Runs<T>::ACCUMULATORS);
-    if (b.in_rows && b.ghosts < 2 * b.threads) block = std::min(block, REGISTERS * LANES<T>);
+    const bool uneven = b.ghosts < 2 * b.threads && b.ghosts % b.threads != 0;
+    if (b.in_rows && uneven) block = std::min(block, REGISTERS * LANES<T>);
     const Size blocks = (b.channels + block - 1) / block;
 #pragma omp parallel for schedule(dynamic) num_threads(b.threads)
     for (Size task = 0; task < b.ghosts * blocks; ++task) {
