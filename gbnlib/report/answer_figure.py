@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from gbnlib import paper
 from gbnlib.analysis.outcomes import published_accuracies
+from gbnlib.report import figures
 from gbnlib.report.answer import REMEDIES, seeds
 
 #: Colours of text, lines and marks on a light and on a dark page.
@@ -158,22 +159,14 @@ def _label_batches(batches: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -
 def _label_remedies(table: pd.DataFrame, ax: Axes, colors: Mapping[str, str]) -> None:
     """The names of the remedies beside their marks, those at one number of updates kept apart."""
     rows = [row for row in table.itertuples() if row.method in REMEDIES]
-    sides = [row for row in rows if row.method in _ASIDE]
-    heights = _apart([row.error for row in sides], 0.11 * (table.error.max() - table.error.min() + 0.5))
+    sides = sorted((row for row in rows if row.method in _ASIDE), key=lambda row: row.error)
+    heights = figures.apart([row.error for row in sides], 0.11 * (table.error.max() - table.error.min() + 0.5))
     placed = dict(zip([row.method for row in sides], heights, strict=True))
     for row in rows:
         words = REMEDIES[row.method] + (f" ({row.n} seed{'s' * (row.n > 1)})" if row.n < paper.minimum_seeds() else "")
         at = row.updates * (min(_ASIDE.values()) if row.method in _ASIDE else 1), placed.get(row.method, row.error)
         style = {"color": colors[row.method], "fontweight": "bold", "ha": "right", "va": "center"}
         ax.annotate(words, at, (-9, 0), textcoords="offset points", **style)
-
-
-def _apart(heights: Sequence[float], least: float) -> list[float]:
-    """Heights in their order, moved apart from their middle until neighbours are `least` apart."""
-    if len(heights) < 2 or abs(heights[0] - heights[1]) >= least:
-        return list(heights)
-    middle, up = sum(heights) / 2, heights[0] >= heights[1]
-    return [middle + (least / 2 if up else -least / 2), middle - (least / 2 if up else -least / 2)]
 
 
 def _axes(ax: Axes, colors: Mapping[str, str], lowest: int) -> None:
