@@ -22,12 +22,21 @@ from gbnlib.claims.decision import (
 from gbnlib.claims.words import detectable
 
 
+def _unfinished(case: Case, *sizes: int) -> Decision | None:
+    """That some batches (by default all) lack runs at some of the planned rates, which decides nothing; else None."""
+    vary = paper.study("best_rate", case.scale).vary
+    made = set(zip(case.frame.batch_size, case.frame.rate, strict=True))
+    lacking = [size for size in sizes or vary["batch_size"] if any((size, rate) not in made for rate in vary["lr"])]
+    words = f"no finished runs at some of the rates at batch {', '.join(map(str, lacking))}"
+    return Decision(NOT_TESTED, words) if lacking else None
+
+
 def b1(case: Case) -> Decision:
     """The best rate grows like the square root of the batch: the exponent, one a seed."""
+    if none := _unfinished(case):
+        return none
     table = best_rate.best_rates(case.frame)
     found = stats.mean(best_rate.exponents(table, "rate"))
-    if math.isnan(found.estimate):
-        return Decision(NOT_TESTED, "no seed has two batch sizes")
     margin, at_edge = paper.all_claims()["B1"].margin, int(table.at_edge.sum())
     evidence = f"exponent of the best rate in the batch {found.text()}, where ½ is the √ rule and 1 the linear one"
     evidence += f"; {at_edge} of {len(table)} best rates lie at an end of the grid" if at_edge else ""
@@ -37,6 +46,8 @@ def b1(case: Case) -> Decision:
 
 def b2(case: Case) -> Decision:
     """Below the knee twice the batch halves the updates: the exponent between the two smallest batches."""
+    if none := _unfinished(case):
+        return none
     target = paper.study("best_rate", case.scale).target
     reached = best_rate.updates_to_target(case.frame, target)
     sizes = sorted(reached.batch_size.unique())
@@ -56,10 +67,10 @@ def b2(case: Case) -> Decision:
 
 def b3(case: Case) -> Decision:
     """With the rate tuned at each batch the gap is under half of that with the small batch's rate, seed by seed."""
-    chosen = best_rate.chosen_rates(case.frame)
     row = paper.recipe(case.scale)
-    if not {row.small_batch, row.large_batch} <= set(chosen):
-        return Decision(NOT_TESTED, f"batch {row.small_batch} or {row.large_batch} has no finished run")
+    if none := _unfinished(case, row.small_batch, row.large_batch):
+        return none
+    chosen = best_rate.chosen_rates(case.frame)
     small, tuned, kept = (
         best_rate.test_errors(case.frame, size, chosen[of])
         for size, of in (
@@ -84,6 +95,8 @@ def b3(case: Case) -> Decision:
 
 def b4(case: Case) -> Decision:
     """The gradient noise scale predicts the knee: log₃ of their ratio, over the seeds of both."""
+    if none := _unfinished(case):
+        return none
     target = paper.study("best_rate", case.scale).target
     knees = best_rate.knees(best_rate.updates_to_target(case.frame, target))
     scales = case.beside.get("noise_scale", pd.DataFrame())

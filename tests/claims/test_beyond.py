@@ -43,16 +43,19 @@ def test_b1_asks_for_the_exponent_of_the_root(power: float, expected: str) -> No
     """Exponents a little apart by seed: half-width 0.1 × 4.303 / √3 = 0.25 for the last case, else 0.025."""
     spread = 0.1 if expected == INCONCLUSIVE else 0.01
     parts = [
-        valleys({32: 0.1, 128: 0.1 * 4 ** (power + off)}, RATES, seeds=1).assign(seed=seed)
+        valleys({size: 0.1 * (size / 32) ** (power + off) for size in (32, 128, 512)}, RATES, seeds=1).assign(seed=seed)
         for seed, off in enumerate((-spread, 0.0, spread))
     ]
-    verdict = judged("B1", pd.concat(parts))
+    history = pd.concat(parts)
+    verdict = judged("B1", history)
     assert verdict.verdict == expected and verdict.n == 3
+    partial = judged("B1", history[(history.batch_size != 512) | (history.rate != 0.1)])
+    assert partial.verdict == NOT_TESTED and partial.evidence.endswith("at batch 512")
 
 
 def falling(updates: dict[int, float]) -> pd.DataFrame:
-    """Runs of three seeds that pass 10 % after some updates (tens of them), 1 % apart by seed."""
-    parts = []
+    """Runs of three seeds that pass 10 % after some updates, 1 % apart by seed, at one of three rates."""
+    parts = [run(size, rate, seed, [20.0]) for size in updates for rate in (0.05, 0.2) for seed in range(3)]
     for size, passed in updates.items():
         for seed in range(3):
             made = run(size, 0.1, seed, [20.0, 5.0])
@@ -63,10 +66,11 @@ def falling(updates: dict[int, float]) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("ratio", "expected"), [(2.0, REPRODUCED), (1.2, NOT)])
 def test_b2_asks_for_half_the_updates_at_twice_the_batch(ratio: float, expected: str) -> None:
-    history = falling({32: 1000.0, 64: 1000.0 / ratio, 512: 400.0})
+    history = falling({32: 1000.0, 128: 1000.0 / ratio**2, 512: 200.0})
     verdict = judged("B2", history)
-    assert verdict.verdict == expected and "from 32 to 64" in verdict.evidence
+    assert verdict.verdict == expected and "from 32 to 128" in verdict.evidence
     assert verdict.effect.estimate == pytest.approx(-math.log2(ratio))
+    assert judged("B2", history[history.batch_size != 32]).verdict == NOT_TESTED  # another pair is another question
 
 
 @pytest.mark.parametrize(("tuned", "expected"), [(2.2, REPRODUCED), (4.0, NOT)])
@@ -77,6 +81,7 @@ def test_b3_halves_the_gap_by_the_best_rate(tuned: float, expected: str) -> None
     for seed, off in enumerate((-0.05, 0.0, 0.05)):
         parts += [run(small, 0.1, seed, [2.0], test_error=2.0), run(small, 0.2, seed, [3.0], test_error=3.0)]
         parts += [run(large, 0.1, seed, [5.0], test_error=5 + off), run(large, 0.2, seed, [2.5], test_error=tuned)]
+        parts += [run(size, 0.05, seed, [9.0]) for size in (small, large)]
     verdict = judged("B3", pd.concat(parts))
     assert verdict.verdict == expected and verdict.n == 3
     assert verdict.effect.estimate == pytest.approx(tuned - 2 - 1.5)
