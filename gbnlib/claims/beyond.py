@@ -37,6 +37,8 @@ def b1(case: Case) -> Decision:
         return none
     table = best_rate.best_rates(case.frame)
     found = stats.mean(best_rate.exponents(table, "rate"))
+    if math.isnan(found.estimate):
+        return Decision(NOT_TESTED, "no seed has all batch sizes")
     margin, at_edge = paper.all_claims()["B1"].margin, int(table.at_edge.sum())
     evidence = f"exponent of the best rate in the batch {found.text()}, where ½ is the √ rule and 1 the linear one"
     evidence += f"; {at_edge} of {len(table)} best rates lie at an end of the grid" if at_edge else ""

@@ -57,7 +57,7 @@ def accuracies(history: pd.DataFrame, methods: tuple[str, ...], *, ax: Axes | No
     table = analysis.outcomes(history)
     methods = tuple(method for method in methods if method in set(table.method))
     for position, method in enumerate(methods):
-        values = 100 - table[table.method == method].final_error.dropna()
+        values = 100 - table[table.method == method].final_error
         runs_and_mean(position, values, method_style(method), ax)
     ax.set_xticks(range(len(methods)), methods)
     ax.set(ylabel="final validation accuracy (%)", xlim=(-0.5, len(methods) - 0.5))

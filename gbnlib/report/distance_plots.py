@@ -87,7 +87,7 @@ def ends(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
         table = diffusion.distances_at(diffusion.panel(curves, name), which)
         marker, offset = _PANEL_MARKERS[name], 1 if name == "before" else 1.07
         for size in table:
-            runs_and_mean(size * offset, table[size].dropna(), {"color": color, "marker": marker}, ax)
+            runs_and_mean(size * offset, table[size], {"color": color, "marker": marker}, ax)
         ax.plot([], [], marker, color=color, label=_PANEL_LABELS[name])
     batch_axis(ax, sorted(curves.batch_size.unique()))
     ax.set(ylabel=f"end distance, {diffusion.QUANTITIES[which]}", ylim=(0, None))

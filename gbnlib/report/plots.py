@@ -196,6 +196,7 @@ def accuracy_by_method(table: pd.DataFrame, history: pd.DataFrame, label: str, *
 
 def runs_and_mean(x: float, values: pd.Series, style: dict, ax: Axes, *, logs: bool = False) -> None:
     """Some runs at one place of an axis, and from three on their mean with its t interval; `logs`: of logarithms."""
+    values = values.dropna()
     few = len(values) < paper.minimum_seeds()
     marks = {"markersize": 7} if few else {"alpha": 0.35, "markersize": 5}
     ax.plot([x] * len(values), values, **{**style, **marks, "linestyle": ""})

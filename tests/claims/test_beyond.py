@@ -51,6 +51,8 @@ def test_b1_asks_for_the_exponent_of_the_root(power: float, expected: str) -> No
     assert verdict.verdict == expected and verdict.n == 3
     partial = judged("B1", history[(history.batch_size != 512) | (history.rate != 0.1)])
     assert partial.verdict == NOT_TESTED and partial.evidence.endswith("at batch 512")
+    apart = judged("B1", history[history.seed == history.batch_size.map({32: 0, 128: 1, 512: 2})])
+    assert apart.verdict == NOT_TESTED  # the grid is whole, but no seed has it
 
 
 def falling(updates: dict[int, float]) -> pd.DataFrame:

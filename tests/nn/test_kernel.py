@@ -93,7 +93,7 @@ def test_output_and_gradients_equal_a_loop_in_float64(case):
         exact = flat.mean(1), flat.var(1, correction=0)
         for ours, theirs in zip(values, exact, strict=True):
             # 512 additions of a lane in float32, each off by 2⁻²⁴ at most, are off by 3.1e-5.
-            torch.testing.assert_close(ours, theirs, rtol=4 * BOUNDS[of_parameters], atol=BOUNDS[of_parameters])
+            torch.testing.assert_close(ours, theirs, rtol=3.1 * BOUNDS[of_parameters], atol=BOUNDS[of_parameters])
 
 
 @pytest.mark.parametrize("shape", [(64, 3), (64, 70), (64, 3, 4, 4), (64, 3, 2, 2, 2)])
