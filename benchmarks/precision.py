@@ -17,7 +17,7 @@ DIGITS = {
     "LB+LR+GBN, batch 1024": LARGE,
     "LB+LR+GBN+RA, batch 1024": {**LARGE, "adapt": True},
 }
-SHORT = {"epochs": 12, "small_batch": 32, "evaluation_epochs": 1, "seeds": 3}
+SHORT = {"train_size": 6400, "epochs": 12, "small_batch": 32, "evaluation_epochs": 1, "seeds": 3}
 SHORT |= {"initialisation": "today", "momentum_buffer": "kept"}
 RESNET = paper.protocol("resnet44", "desk").model_copy(update=SHORT)
 

@@ -67,8 +67,7 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
         return [method_config(row.model_copy(update={"epochs": 2 * row.epochs}), "SB", seed=0) for row in rows]
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
-        own = row.method_seeds.get(method) or row.seeds or paper.scale(scale).seeds
-        count = seeds or settings.seeds or own
+        count = seeds or settings.seeds or row.seeds or paper.scale(scale).seeds
         configs += [method_config(row, method, seed, batch_size) for seed in range(count)]
     small = [config for config in configs if config.method == "SB"]
     for network, lengths in settings.high_rate_epochs.items():

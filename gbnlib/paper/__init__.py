@@ -33,11 +33,10 @@ class Protocol(_Frozen):
 
     `batches` names the batch sizes of methods that are not run at `large_batch` alone; `base_batch` the batch that the
     √ rule and the adaptation of a method refer to, where it is not the small batch; `seeds` is 0 where the scale
-    decides, and `method_seeds` has methods of their own number; `converged` is what the small batch must reach before
-    the row is judged; `bf16` names the methods that train under bfloat16 autocast. A run takes `devices` GPUs at a
-    scale for GPUs, `threads` for each, and `ram_gb` of memory besides theirs; or `runs_per_gpu` of them share one.
-    Estimates rest on `images_per_second`, trained on in each precision by a run alone, and on `update_ms`, milliseconds
-    an update besides.
+    decides; `converged` is what the small batch must reach before the row is judged; `bf16` names the methods that
+    train under bfloat16 autocast. A run takes `devices` GPUs at a scale for GPUs, `threads` for each, and `ram_gb` of
+    memory besides theirs; or `runs_per_gpu` of them share one. Estimates rest on `images_per_second`, trained on in each
+    precision by a run alone, and on `update_ms`, milliseconds an update besides.
     """
 
     network: str
@@ -59,7 +58,6 @@ class Protocol(_Frozen):
     evaluation_epochs: PositiveInt = 1
     converged: Convergence = Convergence()
     seeds: NonNegativeInt = 0
-    method_seeds: dict[str, PositiveInt] = {}
     bf16: tuple[str, ...] = ()
     threads: PositiveInt = 1
     devices: PositiveInt = 1
