@@ -1,4 +1,5 @@
-"""What the repository comes with: the runs of F1 on MNIST by the full protocol, and what they say of the claims."""
+"""What the repository comes with: the runs of F1 on MNIST by the full protocol and of reduced rows beside it, and what
+they say of the claims."""
 
 import pandas as pd
 
@@ -11,14 +12,19 @@ SCALE, NETWORK = "desk", "f1"
 ITEMS = ("figure1", "figure2", "figure3", "table1", "appendix_a")
 
 
-def configs(item: str) -> list[experiments.RunConfig]:
-    """The planned runs of F1 on MNIST for one item."""
-    return [config for config in experiments.plan(item, SCALE) if config.network == NETWORK]
+def configs(item: str, network: str = NETWORK) -> list[experiments.RunConfig]:
+    """The planned runs of a network for one item."""
+    return [config for config in experiments.plan(item, SCALE) if config.network == network]
 
 
-def history(item: str) -> pd.DataFrame:
+def history(item: str, network: str = NETWORK) -> pd.DataFrame:
     """The history of the finished ones."""
-    return experiments.load_runs(configs(item))[0]
+    return experiments.load_runs(configs(item, network))[0]
+
+
+def reduced() -> list[str]:
+    """The networks whose reduced row has finished runs, in the order of Table 1."""
+    return [name for name in paper.scale(SCALE).items["table1"].networks if name != NETWORK and len(history("table1", name))]
 
 
 def row_and_sweep() -> pd.DataFrame:
@@ -32,15 +38,16 @@ def ablation_runs() -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str, st
     return history("table1"), history("ablations"), ids
 
 
-def verdicts() -> list[claims.Verdict]:
-    """What the finished runs and measurements of F1 on MNIST say of its claims, in their order."""
+def verdicts(network: str = NETWORK) -> list[claims.Verdict]:
+    """What the finished runs of a network, and the measurements of F1, say of the claims, in their order."""
     found = []
     for item in ITEMS:
-        runs, distance = experiments.load_runs(configs(item))
+        runs, distance = experiments.load_runs(configs(item, network))
         frame = diffusion.high_rate_curves(runs, distance) if item == "figure2" else runs
         for claim in set(get_item(item).claims) & set(claims.RUN_CLAIMS):
-            found.append(claims.judge(claim, frame, item=item, scale=SCALE, network=NETWORK))
-    found += filter(None, [_landscape(), *map(_identity, claims.IDENTITIES)])
+            found.append(claims.judge(claim, frame, item=item, scale=SCALE, network=network))
+    if network == NETWORK:
+        found += filter(None, [_landscape(), *map(_identity, claims.IDENTITIES)])
     return [verdict for verdict in claims.completed(found, SCALE) if verdict.network]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from gbnlib import analysis, claims, experiments, files, paper
+from gbnlib.data import card
 from gbnlib.experiments import duration
 from gbnlib.report import answer, answer_figure, benchmarks, evidence
 from gbnlib.report.wording import cell
@@ -115,26 +116,43 @@ def _quick_verdicts() -> list[claims.Verdict]:
 
 def _mnist() -> str:
     """The F1 row at the paper's full protocol, what it took, and the verdicts on F1."""
-    configs = evidence.configs("table1")
+    return "\n".join([*_found(evidence.NETWORK), *map(_told, evidence.verdicts())])
+
+
+def _reduced() -> str:
+    """The rows of other networks that have finished runs, what they are, and the verdicts that they test."""
+    parts = []
+    for network in evidence.reduced():
+        row = paper.protocol(network, evidence.SCALE)
+        data = f"{row.label} on {row.train_size:,} images of {card(row.dataset).label}"
+        heading = f"### {data}: batch {row.small_batch} against {row.large_batch}, {row.epochs} epochs"
+        told = [_told(verdict) for verdict in evidence.verdicts(network) if len(verdict.runs)]
+        parts += [heading, "", *_found(network), *told, ""]
+    return "\n".join(parts[:-1])
+
+
+def _found(network: str) -> list[str]:
+    """The row of a network, what it took, and how much of what was planned it is, as lines."""
+    configs = evidence.configs("table1", network)
     runs = [run for config in configs if (run := experiments.find(config)) is not None]
     hours = sum(run.done["summary"]["seconds"] for run in runs) / 3600
     facts = [run.provenance() for run in runs]
     where = sorted({f"{each['threads']} thread of {each['cpu']} ({each['cpu_capability']})" for each in facts})
     made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
     command = "`gbn run table1 --scale desk` trains them."
-    finished = {item: sum(map(experiments.is_done, evidence.configs(item))) for item in evidence.ITEMS}
-    tally = ", ".join(f"{item} {count} of {len(evidence.configs(item))}" for item, count in finished.items())
+    planned = {item: evidence.configs(item, network) for item in evidence.ITEMS}
+    tally = ", ".join(f"{item} {sum(map(experiments.is_done, own))} of {len(own)}" for item, own in planned.items() if own)
     note = f"The verdicts rest on what is finished of the planned runs: {tally}."
-    return "\n".join([_mnist_table(), "", f"{made}; {command}", "", note, "", *map(_told, evidence.verdicts())])
+    return [_row_table(network), "", f"{made}; {command}", "", note, ""]
 
 
-def _mnist_table() -> str:
-    """The F1 row: the paper's accuracies and ours, and the training errors."""
-    history = evidence.history("table1")
+def _row_table(network: str) -> str:
+    """The row of a network: the paper's accuracies and ours, and the training errors."""
+    history = evidence.history("table1", network)
     names = {"method": "method", "paper": "paper", "ours": "here", "low": "low", "high": "high"}
     names |= {"best": "at the best epoch", "n": "seeds"}
     rows = analysis.compare_with_paper(history)
-    label = next(row["label"] for row in paper.published("table1")["rows"] if row["network"] == "f1")
+    label = next(row["label"] for row in paper.published("table1")["rows"] if row["network"] == network)
     table = rows[rows.network == label].rename(columns=names)[list(names.values())].map(lambda value: cell(value, 2))
     trained = {row["method"]: row["training error"] for row in analysis.compare_training(history).to_dict("records")}
     table["training error"] = [trained.get(method, "–") for method in table.method]
@@ -192,6 +210,7 @@ _BLOCKS: dict[str, Callable[[], str]] = {
     "times": _times,
     "row": _row,
     "mnist": _mnist,
+    "reduced": _reduced,
     "defaults": _defaults,
     "ablations": _ablations,
     "beyond": _beyond,

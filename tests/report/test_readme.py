@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gbnlib import paper
-from gbnlib.report import readme
+from gbnlib.report import evidence, readme
 
 README, EVIDENCE, _ = readme.PAGES
 
@@ -51,6 +51,18 @@ def test_the_rows_have_every_method_and_their_claims() -> None:
         (inside,) = re.findall(rf"<!-- begin {block} -->(.*?)<!-- end {block} -->", text, re.DOTALL)
         assert re.findall(r"^\| (\S+) +\|", inside, re.MULTILINE) == ["method", *paper.METHODS]
         assert all(f"- {claim}, " in inside for claim in ("C6", "C7", "C8"))
+
+
+def test_the_reduced_rows_say_what_they_are_and_have_every_method() -> None:
+    text = EVIDENCE.read_text(encoding="utf-8")
+    (inside,) = re.findall(r"<!-- begin reduced -->(.*?)<!-- end reduced -->", text, re.DOTALL)
+    rows = [paper.protocol(network, evidence.SCALE) for network in evidence.reduced()]
+    headings = re.findall(r"^### (\S+) on ([\d,]+) images .*: batch (\d+) against (\d+), (\d+) epochs$", inside, re.MULTILINE)
+    assert [(label, *(int(value.replace(",", "")) for value in numbers)) for label, *numbers in headings] == [
+        (row.label, row.train_size, row.small_batch, row.large_batch, row.epochs) for row in rows
+    ]
+    assert re.findall(r"^\| (\S+) +\|", inside, re.MULTILINE) == ["method", *paper.METHODS] * len(rows)
+    assert all({each.network for each in evidence.verdicts(row.network)} == {row.network} for row in rows)
 
 
 def test_the_example_runs_and_does_what_it_says() -> None:
