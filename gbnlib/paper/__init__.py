@@ -35,8 +35,8 @@ class Protocol(_Frozen):
     √ rule and the adaptation of a method refer to, where it is not the small batch; `seeds` is 0 where the scale
     decides; `converged` is what the small batch must reach before the row is judged; `bf16` names the methods that
     train under bfloat16 autocast. A run takes `devices` GPUs at a scale for GPUs, `threads` for each, and `ram_gb` of
-    memory besides theirs; or `runs_per_gpu` of them share one. Estimates rest on `images_per_second`, trained on in each
-    precision by a run alone, and on `update_ms`, milliseconds an update besides.
+    memory besides theirs; or `runs_per_gpu` of them share one. Estimates rest on `images_per_second`, trained on in
+    each precision by a run alone, and on `update_ms`, milliseconds an update besides.
     """
 
     network: str

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from gbnlib import analysis, claims, experiments, files, paper
+from gbnlib.claims.convergence import shortfall
 from gbnlib.data import card
 from gbnlib.experiments import duration
 from gbnlib.report import answer, answer_figure, benchmarks, evidence
@@ -120,14 +121,15 @@ def _mnist() -> str:
 
 
 def _reduced() -> str:
-    """The rows of other networks that have finished runs, what they are, and the verdicts that they test."""
+    """The rows of other networks that have finished runs, what they are, and the verdicts, or what they wait for."""
     parts = []
     for network in evidence.reduced():
         row = paper.protocol(network, evidence.SCALE)
         data = f"{row.label} on {row.train_size:,} images of {card(row.dataset).label}"
         heading = f"### {data}: batch {row.small_batch} against {row.large_batch}, {row.epochs} epochs"
-        told = [_told(verdict) for verdict in evidence.verdicts(network) if len(verdict.runs)]
-        parts += [heading, "", *_found(network), *told, ""]
+        told = [_told(verdict) for verdict in evidence.verdicts(network) if verdict.tested]
+        lacking = shortfall(network, evidence.SCALE, evidence.history("table1", network)) or "runs are missing"
+        parts += [heading, "", *_found(network), *(told or [f"Nothing is judged yet: {lacking}."]), ""]
     return "\n".join(parts[:-1])
 
 
@@ -141,7 +143,9 @@ def _found(network: str) -> list[str]:
     made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
     command = "`gbn run table1 --scale desk` trains them."
     planned = {item: evidence.configs(item, network) for item in evidence.ITEMS}
-    tally = ", ".join(f"{item} {sum(map(experiments.is_done, own))} of {len(own)}" for item, own in planned.items() if own)
+    tally = ", ".join(
+        f"{item} {sum(map(experiments.is_done, own))} of {len(own)}" for item, own in planned.items() if own
+    )
     note = f"The verdicts rest on what is finished of the planned runs: {tally}."
     return [_row_table(network), "", f"{made}; {command}", "", note, ""]
 

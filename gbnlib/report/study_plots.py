@@ -67,7 +67,7 @@ def updates_by_batch(table: pd.DataFrame, target: float, scales: pd.DataFrame, *
         ax.axvline(scale, color="0.6", linewidth=1, label=None if position else "gradient noise scale, one a seed")
     batch_axis(ax, sizes)
     ax.set_yscale("log")
-    ax.set(ylabel=f"updates to {target:g} % held-out error (log scale)")
+    ax.set(ylabel=f"updates to {target:g} % error (log scale)")
     ax.legend()
     return ax
 

@@ -57,7 +57,9 @@ def test_the_reduced_rows_say_what_they_are_and_have_every_method() -> None:
     text = EVIDENCE.read_text(encoding="utf-8")
     (inside,) = re.findall(r"<!-- begin reduced -->(.*?)<!-- end reduced -->", text, re.DOTALL)
     rows = [paper.protocol(network, evidence.SCALE) for network in evidence.reduced()]
-    headings = re.findall(r"^### (\S+) on ([\d,]+) images .*: batch (\d+) against (\d+), (\d+) epochs$", inside, re.MULTILINE)
+    headings = re.findall(
+        r"^### (\S+) on ([\d,]+) images .*: batch (\d+) against (\d+), (\d+) epochs$", inside, re.MULTILINE
+    )
     assert [(label, *(int(value.replace(",", "")) for value in numbers)) for label, *numbers in headings] == [
         (row.label, row.train_size, row.small_batch, row.large_batch, row.epochs) for row in rows
     ]
