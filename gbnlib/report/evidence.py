@@ -24,9 +24,8 @@ def history(item: str, network: str = NETWORK) -> pd.DataFrame:
 
 def reduced() -> list[str]:
     """The networks whose reduced row has finished runs, in the order of Table 1."""
-    return [
-        name for name in paper.scale(SCALE).items["table1"].networks if name != NETWORK and len(history("table1", name))
-    ]
+    others = [name for name in paper.scale(SCALE).items["table1"].networks if name != NETWORK]
+    return [name for name in others if any(map(experiments.is_done, configs("table1", name)))]
 
 
 def row_and_sweep() -> pd.DataFrame:

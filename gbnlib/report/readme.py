@@ -128,9 +128,14 @@ def _reduced() -> str:
         data = f"{row.label} on {row.train_size:,} images of {card(row.dataset).label}"
         heading = f"### {data}: batch {row.small_batch} against {row.large_batch}, {row.epochs} epochs"
         told = [_told(verdict) for verdict in evidence.verdicts(network) if verdict.tested]
-        lacking = shortfall(network, evidence.SCALE, evidence.history("table1", network)) or "runs are missing"
-        parts += [heading, "", *_found(network), *(told or [f"Nothing is judged yet: {lacking}."]), ""]
+        parts += [heading, "", *_found(network), *(told or [_unjudged(network)]), ""]
     return "\n".join(parts[:-1])
+
+
+def _unjudged(network: str) -> str:
+    """Why nothing is said of a row that has finished runs."""
+    lacking = shortfall(network, evidence.SCALE, evidence.history("table1", network)) or "runs are missing"
+    return f"Nothing is judged yet: {lacking}."
 
 
 def _found(network: str) -> list[str]:
@@ -143,10 +148,7 @@ def _found(network: str) -> list[str]:
     made = f"{len(runs)} of {len(configs)} runs, {hours:.1f} h of {' and '.join(where)}"
     command = "`gbn run table1 --scale desk` trains them."
     planned = {item: evidence.configs(item, network) for item in evidence.ITEMS}
-    tally = ", ".join(
-        f"{item} {sum(map(experiments.is_done, own))} of {len(own)}" for item, own in planned.items() if own
-    )
-    note = f"The verdicts rest on what is finished of the planned runs: {tally}."
+    note = f"The verdicts rest on what is finished of the planned runs: {_tally(planned)}."
     return [_row_table(network), "", f"{made}; {command}", "", note, ""]
 
 
@@ -188,9 +190,15 @@ def _ablations() -> str:
 
 def _beyond() -> str:
     """What the studies beyond the paper say of their claims."""
-    counts = {name: experiments.plan(name, evidence.SCALE) for name in paper.studies()}
-    tally = ", ".join(f"{name} {sum(map(experiments.is_done, runs))} of {len(runs)}" for name, runs in counts.items())
-    return "\n".join([f"Finished runs: {tally}.", "", *map(_told, evidence.beyond())])
+    planned = {name: experiments.plan(name, evidence.SCALE) for name in paper.studies()}
+    return "\n".join([f"Finished runs: {_tally(planned)}.", "", *map(_told, evidence.beyond())])
+
+
+def _tally(planned: dict[str, list[experiments.RunConfig]]) -> str:
+    """How many of the planned runs of some items are finished; an item without runs is left out."""
+    return ", ".join(
+        f"{item} {sum(map(experiments.is_done, runs))} of {len(runs)}" for item, runs in planned.items() if runs
+    )
 
 
 def _told(verdict: claims.Verdict) -> str:
