@@ -52,6 +52,12 @@ def verdicts(network: str = NETWORK) -> list[claims.Verdict]:
     return [verdict for verdict in claims.completed(found, SCALE) if verdict.network]
 
 
+def reduced_verdicts() -> dict[str, list[claims.Verdict]]:
+    """What the reduced rows say, by network as it is shown; a row of which nothing can be judged yet is left out."""
+    found = {paper.protocol(name, SCALE).label: verdicts(name) for name in reduced()}
+    return {label: each for label, each in found.items() if any(verdict.tested for verdict in each)}
+
+
 def beyond() -> list[claims.Verdict]:
     """What the finished runs of the studies beyond the paper say of their claims, in their order."""
     frames = {name: experiments.load_study(name, SCALE) for name in paper.studies()}

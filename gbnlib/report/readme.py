@@ -54,16 +54,13 @@ def _picture() -> str:
 
 
 def _claims() -> str:
-    """A row a claim: the paper, the verdict of the shipped runs with the number that decides, and that of `quick`."""
-    shipped = {each.claim: each for each in evidence.verdicts()}
-    quick = {each.claim: each for each in _quick_verdicts()}
+    """A row a claim: the paper, and what the shipped runs and `quick` say, with the number that decides."""
+    reduced = {f"{label}, reduced": verdicts for label, verdicts in evidence.reduced_verdicts().items()}
+    columns = {"full protocol": evidence.verdicts(), **reduced, "quick": _quick_verdicts()}
+    found = {name: {each.claim: each for each in verdicts} for name, verdicts in columns.items()}
     rows = [
-        {
-            "claim": f"{claim.id} {claim.title}",
-            "the paper": claim.published,
-            "full protocol": _decided(shipped.get(claim.id)),
-            "quick": _decided(quick.get(claim.id)),
-        }
+        {"claim": f"{claim.id} {claim.title}", "the paper": claim.published}
+        | {name: _decided(verdicts.get(claim.id)) for name, verdicts in found.items()}
         for claim in paper.claims().values()
     ]
     return pd.DataFrame(rows).to_markdown(index=False)

@@ -56,9 +56,11 @@ def test_front_page_has_the_shipped_answer_and_beside_it_what_this_report_found(
     rows = {row.select("td")[0].get_text().split()[0]: row for row in page.select("table.claims tbody tr")}
     assert {claim for claim in rows if claim[0] == "C"} == set(paper.claims())
     own = {
-        claim: [badge.get_text() for badge in rows[claim].select("td")[3].select(".verdict")]
+        claim: [badge.get_text() for badge in rows[claim].select("td")[4].select(".verdict")]
         for claim in paper.claims()
     }
+    reduced = {claim: rows[claim].select("td")[3].get_text().strip() for claim in paper.claims()}
+    assert reduced.pop("C6") == "partly reproduced" and set(reduced.values()) == {"–"}
     assert own["C1"] == ["reproduced"] and own["C8"] == ["not reproduced"] and own["C2"] == ["not tested"]
     shipped = {each.claim: each for each in verdicts if each.tested}
     for claim, row in rows.items():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gbnlib import paper
+from gbnlib import claims, paper
 from gbnlib.report import evidence, readme
 
 README, EVIDENCE, _ = readme.PAGES
@@ -65,6 +65,25 @@ def test_the_reduced_rows_say_what_they_are_and_have_every_method() -> None:
     ]
     assert re.findall(r"^\| (\S+) +\|", inside, re.MULTILINE) == ["method", *paper.METHODS] * len(rows)
     assert all({each.network for each in evidence.verdicts(row.network)} == {row.network} for row in rows)
+
+
+def test_a_reduced_row_has_a_column_once_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    effect = claims.Effect("accuracy of LB+LR minus LB", "points", 1.5, 1.0, 2.0)
+    judged = {"ResNet44": [claims.Verdict("C6", "", "reproduced", effect=effect), claims.Verdict("C7", "")]}
+    for found, names in (({}, []), (judged, ["ResNet44, reduced"])):
+        monkeypatch.setattr(evidence, "reduced_verdicts", lambda found=found: found)
+        heading, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in readme._claims().splitlines())
+        assert heading == ["claim", "the paper", "full protocol", *names, "quick"]
+    cells = {row[0].split()[0]: row[3] for row in rows}
+    assert cells.pop("C6") == "reproduced, +1.50 points [+1.00, +2.00] (accuracy of LB+LR minus LB)"
+    assert set(cells.values()) == {"not tested"}
+
+
+def test_only_a_reduced_row_with_a_verdict_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"resnet44": [claims.Verdict("C6", "", "inconclusive")], "c1": [claims.Verdict("C6", "")]}
+    monkeypatch.setattr(evidence, "reduced", lambda: list(said))
+    monkeypatch.setattr(evidence, "verdicts", said.get)
+    assert evidence.reduced_verdicts() == {"ResNet44": said["resnet44"]}
 
 
 def test_the_example_runs_and_does_what_it_says() -> None:

@@ -22,10 +22,12 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A claim in the grid: what the shipped runs say of it, if anything, and what the report's own scale does."""
+    """A claim in the grid: what the shipped runs say of it, by the full protocol and by each reduced row, if anything,
+    and what the report's own scale does."""
 
     claim: paper.Claim
     shipped: claims.Verdict | None
+    reduced: list[claims.Verdict | None]
     own: list[claims.Verdict]
 
     @property
@@ -35,11 +37,18 @@ class Row:
         return found[0] if found else None
 
 
-def grid(shipped: Sequence[claims.Verdict], own: Sequence[claims.Verdict]) -> list[tuple[str, list[Row]]]:
+def grid(
+    shipped: Sequence[claims.Verdict], reduced: Sequence[Sequence[claims.Verdict]], own: Sequence[claims.Verdict]
+) -> list[tuple[str, list[Row]]]:
     """All claims in their groups, each group with its title."""
-    first = {verdict.claim: verdict for verdict in shipped if verdict.tested}
+    full, *others = ({verdict.claim: verdict for verdict in row if verdict.tested} for row in (shipped, *reduced))
     rows = [
-        Row(claim, first.get(claim.id), [verdict for verdict in own if verdict.claim == claim.id and verdict.tested])
+        Row(
+            claim,
+            full.get(claim.id),
+            [other.get(claim.id) for other in others],
+            [verdict for verdict in own if verdict.claim == claim.id and verdict.tested],
+        )
         for claim in paper.claims().values()
     ]
     return [(title, [row for row in rows if row.claim.group == group]) for group, title in _GROUPS.items()]
@@ -57,7 +66,8 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
             path = source / "static" / f"answer-{theme}{'-narrow' * narrow}.svg"
             files.write_text(path, answer_figure.svg(table, title, theme, narrow=narrow))
     answer_figure.draw(table, title).savefig(source / "static" / "answer.png", dpi=125, facecolor="white")
-    rows = grid(shipped, own)
+    reduced = evidence.reduced_verdicts()
+    rows = grid(shipped, list(reduced.values()), own)
     runs = evidence.row_and_sweep()
     static = Markup('<img src="_static/answer-light.svg" alt="{}">').format(title)
     pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, static)}
@@ -71,6 +81,7 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
         "sentence": answer.sentence(shipped, table, intervals=False),
         "findings": found,
         "grid": rows,
+        "reduced": list(reduced),
         "two": scale != evidence.SCALE,
         "chart": pieces["chart"],
     }
