@@ -1,5 +1,7 @@
 """Whether the small batch of a row has converged, as its protocol asks before the row is judged."""
 
+import math
+
 import pandas as pd
 
 from gbnlib import experiments, paper
@@ -33,14 +35,27 @@ def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
         return f"SB's training error lies {lead:.1f} points under its validation error, not {asked.memorised:g}"
     if 100 - error < asked.accuracy:
         return f"SB's accuracy is {100 - error:.2f} %, under {asked.accuracy:g} %"
-    return _doubling_shortfall(network, scale, error, asked.doubling) if asked.doubling else ""
-
-
-def _doubling_shortfall(network: str, scale: str, error: float, limit: float) -> str:
-    """What twice the epochs say: that the run is missing, that it gains too much, or nothing."""
-    longer = [config for config in experiments.plan("convergence", scale) if config.network == network]
-    history, _ = experiments.load_runs(longer)
-    if history.empty:
+    gain = doubling_gain(network, scale, small) if asked.doubling else -math.inf
+    if math.isnan(gain):
         return "the run with twice the epochs is missing"
-    gain = error - history.validation_error.iloc[-1]
-    return f"twice the epochs gain {gain:.1f} points, more than {limit:g}" if gain > limit else ""
+    return f"twice the epochs gain {gain:.2f} points, more than {asked.doubling:g}" if gain > asked.doubling else ""
+
+
+def doubling_gain(network: str, scale: str, row: pd.DataFrame) -> float:
+    """Points of error that twice the epochs take from the small batch, each run against that of the same seed.
+
+    Parameters
+    ----------
+    network, scale : of the row.
+    row : history with the row's SB runs.
+
+    Returns
+    -------
+    The gain, a mean if several seeds were doubled; NaN where a run is missing.
+    """
+    longer = [config for config in experiments.plan("convergence", scale) if config.network == network]
+    doubled, _ = experiments.load_runs(longer)
+    if doubled.empty or row.empty:
+        return math.nan
+    plain, longest = (frame.groupby("seed").validation_error.last() for frame in (row[row.method == "SB"], doubled))
+    return (plain - longest).mean()

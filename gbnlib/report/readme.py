@@ -3,13 +3,14 @@
 A block of these pages between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; a test compares.
 """
 
+import math
 import re
 from collections.abc import Callable
 
 import pandas as pd
 
 from gbnlib import analysis, claims, experiments, files, paper
-from gbnlib.claims.convergence import shortfall
+from gbnlib.claims.convergence import doubling_gain, shortfall
 from gbnlib.data import card
 from gbnlib.experiments import duration
 from gbnlib.report import answer, answer_figure, benchmarks, evidence
@@ -146,7 +147,14 @@ def _found(network: str) -> list[str]:
     command = "`gbn run table1 --scale desk` trains them."
     planned = {item: evidence.configs(item, network) for item in evidence.ITEMS}
     note = f"The verdicts rest on what is finished of the planned runs: {_tally(planned)}."
-    return [_row_table(network), "", f"{made}; {command}", "", note, ""]
+    return [_row_table(network), "", f"{made}; {command}{_doubled(network)}", "", note, ""]
+
+
+def _doubled(network: str) -> str:
+    """What twice the epochs gain the small batch, as a sentence; empty where it is not known."""
+    gain = doubling_gain(network, evidence.SCALE, evidence.history("table1", network))
+    allowed = paper.protocol(network, evidence.SCALE).converged.doubling
+    return "" if math.isnan(gain) else f" Twice the epochs gain SB {gain:.2f} points, where {allowed:g} are allowed."
 
 
 def _row_table(network: str) -> str:

@@ -1,13 +1,14 @@
 """Verdicts on made-up runs whose answer is plain to see."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from gbnlib import claims, paper
-from gbnlib.claims.convergence import shortfall
+from gbnlib import claims, experiments, paper
+from gbnlib.claims.convergence import doubling_gain, shortfall
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 from tests.claims.rows import ROW
 
@@ -121,6 +122,18 @@ def test_a_row_that_has_not_converged_is_not_judged() -> None:
     assert shortfall("resnet44", "desk", memorised) == "the run with twice the epochs is missing"
     assert shortfall("f1", "quick", ROW.assign(validation_error=6.0)) == "SB's accuracy is 94.00 %, under 95 %"
     assert shortfall("f1", "paper", ROW[:0]) == "" and "no run" in shortfall("f1", "quick", ROW[:0])
+
+
+def test_what_twice_the_epochs_gain_is_told_from_the_spread_of_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 0 ends at 2 and, doubled, at 1.5: a gain of half a point, whatever the other seeds end at."""
+    row = pd.concat([runs({"SB": [2.0, 9.0, 9.5], "LB": [7.0, 7.0, 7.0]}).assign(update=update) for update in (1, 2)])
+    row.loc[row["update"] == 1, "validation_error"] = 50.0
+    for seeds, gain in (({"SB": [1.5]}, 0.5), ({"SB": [1.5, 8.0]}, 0.75), ({}, math.nan)):
+        monkeypatch.setattr(experiments, "load_runs", lambda configs, seeds=seeds: (runs(seeds), None))
+        assert doubling_gain("resnet44", "desk", row) == pytest.approx(gain, nan_ok=True)
+    monkeypatch.setattr(experiments, "load_runs", lambda configs: (runs({"SB": [-0.25]}), None))
+    memorised = row.assign(training_error=-10.0)
+    assert shortfall("resnet44", "desk", memorised) == "twice the epochs gain 2.25 points, more than 2"
 
 
 @pytest.mark.parametrize(
