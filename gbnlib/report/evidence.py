@@ -53,9 +53,9 @@ def verdicts(network: str = NETWORK) -> list[claims.Verdict]:
 
 
 def reduced_verdicts() -> dict[str, list[claims.Verdict]]:
-    """What the reduced rows say, by network as it is shown; a row of which nothing can be judged yet is left out."""
-    found = {paper.protocol(name, SCALE).label: verdicts(name) for name in reduced()}
-    return {label: each for label, each in found.items() if any(verdict.tested for verdict in each)}
+    """What the reduced rows say, by network; a row of which nothing can be judged yet is left out."""
+    found = {network: verdicts(network) for network in reduced()}
+    return {network: each for network, each in found.items() if any(verdict.tested for verdict in each)}
 
 
 def beyond() -> list[claims.Verdict]:

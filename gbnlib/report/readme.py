@@ -56,15 +56,18 @@ def _picture() -> str:
 
 def _claims() -> str:
     """A row a claim: the paper, and what the shipped runs and `quick` say, with the number that decides."""
-    reduced = {f"{label}, reduced": verdicts for label, verdicts in evidence.reduced_verdicts().items()}
-    columns = {"full protocol": evidence.verdicts(), **reduced, "quick": _quick_verdicts()}
+    reduced = evidence.reduced_verdicts()
+    columns = {"full protocol": evidence.verdicts()}
+    columns |= {f"{paper.protocol(network).label}, reduced": verdicts for network, verdicts in reduced.items()}
+    columns |= {"quick": _quick_verdicts()}
     found = {name: {each.claim: each for each in verdicts} for name, verdicts in columns.items()}
     rows = [
         {"claim": f"{claim.id} {claim.title}", "the paper": claim.published}
         | {name: _decided(verdicts.get(claim.id)) for name, verdicts in found.items()}
         for claim in paper.claims().values()
     ]
-    return pd.DataFrame(rows).to_markdown(index=False)
+    table = pd.DataFrame(rows).to_markdown(index=False)
+    return f"{table}\n\n*Reduced*: {'; '.join(map(_reduced_row, reduced))}." if reduced else table
 
 
 def _decided(verdict: claims.Verdict | None) -> str:
@@ -122,12 +125,17 @@ def _reduced() -> str:
     """The rows of other networks that have finished runs, what they are, and the verdicts, or what they wait for."""
     parts = []
     for network in evidence.reduced():
-        row = paper.protocol(network, evidence.SCALE)
-        data = f"{row.label} on {row.train_size:,} images of {card(row.dataset).label}"
-        heading = f"### {data}: batch {row.small_batch} against {row.large_batch}, {row.epochs} epochs"
+        heading = f"### {_reduced_row(network)}"
         told = [_told(verdict) for verdict in evidence.verdicts(network) if verdict.tested]
         parts += [heading, "", *_found(network), *(told or [_unjudged(network)]), ""]
     return "\n".join(parts[:-1])
+
+
+def _reduced_row(network: str) -> str:
+    """What a reduced row is."""
+    row = paper.protocol(network, evidence.SCALE)
+    data = f"{row.label} on {row.train_size:,} images of {card(row.dataset).label}"
+    return f"{data}: batch {row.small_batch} against {row.large_batch}, {row.epochs} epochs"
 
 
 def _unjudged(network: str) -> str:

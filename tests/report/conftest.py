@@ -68,7 +68,7 @@ VERDICTS = [
     ("C2", "", "not tested at this scale", "‖w_t − w_0‖ grows like log t in the first phase", ""),
 ]
 #: What a reduced row is taken to say.
-REDUCED = {"ResNet44": [Verdict("C6", "", "partly reproduced"), Verdict("C7", "")]}
+REDUCED = {"resnet44": [Verdict("C6", "", "partly reproduced"), Verdict("C7", "")]}
 NOTEBOOK = [
     ("md", "# Figure 1: larger batches generalise worse\n\nWhat the paper shows.", ()),
     ("md", "## What the paper claims\n\nThe gap $E_L - E_S$ grows; see [the start](00_start_here.ipynb) "

@@ -69,10 +69,13 @@ def test_the_reduced_rows_say_what_they_are_and_have_every_method() -> None:
 
 def test_a_reduced_row_has_a_column_once_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     effect = claims.Effect("accuracy of LB+LR minus LB", "points", 1.5, 1.0, 2.0)
-    judged = {"ResNet44": [claims.Verdict("C6", "", "reproduced", effect=effect), claims.Verdict("C7", "")]}
+    judged = {"resnet44": [claims.Verdict("C6", "", "reproduced", effect=effect), claims.Verdict("C7", "")]}
     for found, names in (({}, []), (judged, ["ResNet44, reduced"])):
         monkeypatch.setattr(evidence, "reduced_verdicts", lambda found=found: found)
-        heading, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in readme._claims().splitlines())
+        text = readme._claims()
+        assert ("*Reduced*: ResNet44 on 3,200 images" in text) == bool(names)
+        lines = [line for line in text.splitlines() if line.startswith("|")]
+        heading, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
         assert heading == ["claim", "the paper", "full protocol", *names, "quick"]
     cells = {row[0].split()[0]: row[3] for row in rows}
     assert cells.pop("C6") == "reproduced, +1.50 points [+1.00, +2.00] (accuracy of LB+LR minus LB)"
@@ -83,7 +86,7 @@ def test_only_a_reduced_row_with_a_verdict_is_shown(monkeypatch: pytest.MonkeyPa
     said = {"resnet44": [claims.Verdict("C6", "", "inconclusive")], "c1": [claims.Verdict("C6", "")]}
     monkeypatch.setattr(evidence, "reduced", lambda: list(said))
     monkeypatch.setattr(evidence, "verdicts", said.get)
-    assert evidence.reduced_verdicts() == {"ResNet44": said["resnet44"]}
+    assert evidence.reduced_verdicts() == {"resnet44": said["resnet44"]}
 
 
 def test_the_example_runs_and_does_what_it_says() -> None:

@@ -81,7 +81,7 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
         "sentence": answer.sentence(shipped, table, intervals=False),
         "findings": found,
         "grid": rows,
-        "reduced": list(reduced),
+        "reduced": [paper.protocol(network).label for network in reduced],
         "two": scale != evidence.SCALE,
         "chart": pieces["chart"],
     }
