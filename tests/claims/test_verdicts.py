@@ -112,12 +112,13 @@ def test_a_small_difference_of_the_paper_is_said_not_to_be_testable_with_so_few_
     assert "standard error of 1,000 test images: 0.44 points" in evidence  # √(0.98 · 0.02 / 1000)
 
 
-def test_a_row_that_has_not_converged_is_not_judged() -> None:
+def test_a_row_that_has_not_converged_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """At desk ResNet44's training error must lie 10 points under its validation error."""
     history = runs({**GAP, "LB+LR": around(4.0)}).assign(network="resnet44")
     verdict = claims.judge("C6", history, item="table1", scale="desk", network="resnet44", row=ROW)
     assert verdict.verdict == NOT_TESTED and verdict.evidence.startswith("under-trained, not tested: SB's training")
     assert "lies 1.0 points under its validation error, not 10" in verdict.evidence
+    monkeypatch.setattr(experiments, "load_runs", lambda configs: (runs({}), None))
     memorised = ROW.assign(validation_error=ROW.validation_error + 20)
     assert shortfall("resnet44", "desk", memorised) == "the run with twice the epochs is missing"
     assert shortfall("f1", "quick", ROW.assign(validation_error=6.0)) == "SB's accuracy is 94.00 %, under 95 %"

@@ -48,7 +48,7 @@ def words(page: BeautifulSoup) -> str:
 # What it says
 
 
-def test_front_page_has_the_shipped_answer_and_beside_it_what_this_report_found(pages):
+def test_front_page_has_the_shipped_answer_and_beside_it_what_this_report_found(pages, site):
     page = pages["index.html"]
     text, verdicts, table = words(page), evidence.verdicts(), answer.table()
     assert answer.sentence(verdicts, table, intervals=False) in text
@@ -69,6 +69,12 @@ def test_front_page_has_the_shipped_answer_and_beside_it_what_this_report_found(
             assert answer.number(shipped[claim].effect) in row.get_text()
             assert row.select_one("svg.effect")["aria-label"].startswith(shipped[claim].effect.what)
     assert "Table 1, 11 of 18 runs" in text
+    columns = [heading.get_text().strip() for heading in page.select("table.claims thead th")]
+    assert columns == ["Claim", "Effect", "MNIST, shipped", "ResNet44, reduced", "Here, quick"]
+    style = (site / "_static" / "columns.css").read_text(encoding="utf-8")
+    phone = dict(re.findall(r'td:nth-child\((\d)\):has\(.verdict\)::before { content: "(.*): "; }', style))
+    assert any("columns.css" in link["href"] for link in page.select("link[rel=stylesheet]"))
+    assert phone == {str(number): name for number, name in enumerate(columns, start=1) if number > 2}
 
 
 def test_front_page_is_short_and_its_pictures_are_there(pages, site):

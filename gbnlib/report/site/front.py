@@ -72,6 +72,9 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
     static = Markup('<img src="_static/answer-light.svg" alt="{}">').format(title)
     pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, static)}
     files.write_text(source / "static" / "answer.csv", table.to_csv(index=False))
+    columns = ["MNIST, shipped", *(f"{paper.protocol(network).label}, reduced" for network in reduced)]
+    columns += [f"Here, {scale}"] if scale != evidence.SCALE else []
+    files.write_text(source / "static" / "columns.css", _columns_style(columns))
     pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
     for name, html in pieces.items():
         write_piece(name, html, source)
@@ -81,10 +84,17 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
         "sentence": answer.sentence(shipped, table, intervals=False),
         "findings": found,
         "grid": rows,
-        "reduced": [paper.protocol(network).label for network in reduced],
+        "columns": columns,
         "two": scale != evidence.SCALE,
         "chart": pieces["chart"],
     }
+
+
+def _columns_style(names: Sequence[str]) -> str:
+    """The style by which a phone, which shows the cells of a row one below the other, says what a verdict is of."""
+    form = '  table.claims td:nth-child({}):has(.verdict)::before {{ content: "{}: "; }}'
+    rules = "\n".join(form.format(number, name) for number, name in enumerate(names, start=3))
+    return f"@media (max-width: 600px) {{\n{rules}\n}}\n"
 
 
 def _pictures(alt: str) -> Markup:
