@@ -35,7 +35,9 @@ def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
         return f"SB's training error lies {lead:.1f} points under its validation error, not {asked.memorised:g}"
     if 100 - error < asked.accuracy:
         return f"SB's accuracy is {100 - error:.2f} %, under {asked.accuracy:g} %"
-    gain = doubling_gain(network, scale, small) if asked.doubling else -math.inf
+    if not asked.doubling:
+        return ""
+    gain = doubling_gain(network, scale, row)
     if math.isnan(gain):
         return "the run with twice the epochs is missing"
     return f"twice the epochs gain {gain:.2f} points, more than {asked.doubling:g}" if gain > asked.doubling else ""

@@ -52,6 +52,11 @@ def verdicts(network: str = NETWORK) -> list[claims.Verdict]:
     return [verdict for verdict in claims.completed(found, SCALE) if verdict.network]
 
 
+def reduced_name(network: str) -> str:
+    """What a reduced row is called where its verdicts stand beside others."""
+    return f"{paper.protocol(network).label}, reduced"
+
+
 def reduced_verdicts() -> dict[str, list[claims.Verdict]]:
     """What the reduced rows say, by network; a row of which nothing can be judged yet is left out."""
     found = {network: verdicts(network) for network in reduced()}

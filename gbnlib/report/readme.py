@@ -57,9 +57,8 @@ def _picture() -> str:
 def _claims() -> str:
     """A row a claim: the paper, and what the shipped runs and `quick` say, with the number that decides."""
     reduced = evidence.reduced_verdicts()
-    columns = {"full protocol": evidence.verdicts()}
-    columns |= {f"{paper.protocol(network).label}, reduced": verdicts for network, verdicts in reduced.items()}
-    columns |= {"quick": _quick_verdicts()}
+    beside = {evidence.reduced_name(network): verdicts for network, verdicts in reduced.items()}
+    columns = {"full protocol": evidence.verdicts(), **beside, "quick": _quick_verdicts()}
     found = {name: {each.claim: each for each in verdicts} for name, verdicts in columns.items()}
     rows = [
         {"claim": f"{claim.id} {claim.title}", "the paper": claim.published}
@@ -123,10 +122,10 @@ def _mnist() -> str:
 
 def _reduced() -> str:
     """The rows of other networks that have finished runs, what they are, and the verdicts, or what they wait for."""
-    parts = []
+    parts, judged = [], evidence.reduced_verdicts()
     for network in evidence.reduced():
         heading = f"### {_reduced_row(network)}"
-        told = [_told(verdict) for verdict in evidence.verdicts(network) if verdict.tested]
+        told = [_told(verdict) for verdict in judged.get(network, []) if verdict.tested]
         parts += [heading, "", *_found(network), *(told or [_unjudged(network)]), ""]
     return "\n".join(parts[:-1])
 
@@ -146,7 +145,7 @@ def _unjudged(network: str) -> str:
 
 def _found(network: str) -> list[str]:
     """The row of a network, what it took, and how much of what was planned it is, as lines."""
-    configs = evidence.configs("table1", network)
+    configs, history = evidence.configs("table1", network), evidence.history("table1", network)
     runs = [run for config in configs if (run := experiments.find(config)) is not None]
     hours = sum(run.done["summary"]["seconds"] for run in runs) / 3600
     facts = [run.provenance() for run in runs]
@@ -155,19 +154,18 @@ def _found(network: str) -> list[str]:
     command = "`gbn run table1 --scale desk` trains them."
     planned = {item: evidence.configs(item, network) for item in evidence.ITEMS}
     note = f"The verdicts rest on what is finished of the planned runs: {_tally(planned)}."
-    return [_row_table(network), "", f"{made}; {command}{_doubled(network)}", "", note, ""]
+    return [_row_table(network, history), "", f"{made}; {command}{_doubled(network, history)}", "", note, ""]
 
 
-def _doubled(network: str) -> str:
+def _doubled(network: str, history: pd.DataFrame) -> str:
     """What twice the epochs gain the small batch, as a sentence; empty where it is not known."""
-    gain = doubling_gain(network, evidence.SCALE, evidence.history("table1", network))
+    gain = doubling_gain(network, evidence.SCALE, history)
     allowed = paper.protocol(network, evidence.SCALE).converged.doubling
     return "" if math.isnan(gain) else f" Twice the epochs gain SB {gain:.2f} points, where {allowed:g} are allowed."
 
 
-def _row_table(network: str) -> str:
+def _row_table(network: str, history: pd.DataFrame) -> str:
     """The row of a network: the paper's accuracies and ours, and the training errors."""
-    history = evidence.history("table1", network)
     names = {"method": "method", "paper": "paper", "ours": "here", "low": "low", "high": "high"}
     names |= {"best": "at the best epoch", "n": "seeds"}
     rows = analysis.compare_with_paper(history)

@@ -66,14 +66,13 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
             path = source / "static" / f"answer-{theme}{'-narrow' * narrow}.svg"
             files.write_text(path, answer_figure.svg(table, title, theme, narrow=narrow))
     answer_figure.draw(table, title).savefig(source / "static" / "answer.png", dpi=125, facecolor="white")
-    reduced = evidence.reduced_verdicts()
+    reduced, two = evidence.reduced_verdicts(), scale != evidence.SCALE
     rows = grid(shipped, list(reduced.values()), own)
     runs = evidence.row_and_sweep()
     static = Markup('<img src="_static/answer-light.svg" alt="{}">').format(title)
     pieces = {"answer": _pictures(f"{title}. {sentence}"), "chart": chart(runs, static)}
     files.write_text(source / "static" / "answer.csv", table.to_csv(index=False))
-    columns = ["MNIST, shipped", *(f"{paper.protocol(network).label}, reduced" for network in reduced)]
-    columns += [f"Here, {scale}"] if scale != evidence.SCALE else []
+    columns = ["MNIST, shipped", *map(evidence.reduced_name, reduced), *([f"Here, {scale}"] if two else [])]
     files.write_text(source / "static" / "columns.css", _columns_style(columns))
     pieces |= {f"effect-{row.claim.id}": effect_svg(row.effect) for _, group in rows for row in group if row.effect}
     for name, html in pieces.items():
@@ -85,7 +84,7 @@ def write_front(own: Sequence[claims.Verdict], scale: str, source: Path) -> dict
         "findings": found,
         "grid": rows,
         "columns": columns,
-        "two": scale != evidence.SCALE,
+        "two": two,
         "chart": pieces["chart"],
     }
 
