@@ -33,7 +33,7 @@ class _Runs:
 
     @property
     def accuracies(self) -> list[float]:
-        history, _ = experiments.load_runs(self.configs)
+        history = experiments.load_history(self.configs)
         return analysis.accuracies(history, self.configs[0].method) if len(history) else []
 
     def minus(self, other: "_Runs") -> analysis.Interval:

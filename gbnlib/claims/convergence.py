@@ -11,7 +11,7 @@ def row_history(network: str, scale: str) -> pd.DataFrame:
     """The history of the finished runs of SB and LB in a row of the tables."""
     planned = [*experiments.plan("table1", scale), *experiments.plan("table2", scale)]
     wanted = [config for config in planned if config.network == network and config.method in ("SB", "LB")]
-    return experiments.load_runs(wanted)[0]
+    return experiments.load_history(wanted)
 
 
 def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
@@ -56,7 +56,7 @@ def doubling_gain(network: str, scale: str, row: pd.DataFrame) -> float:
     The gain, a mean if several seeds were doubled; NaN where a run is missing.
     """
     longer = [config for config in experiments.plan("convergence", scale) if config.network == network]
-    doubled, _ = experiments.load_runs(longer)
+    doubled = experiments.load_history(longer)
     if doubled.empty or row.empty:
         return math.nan
     plain, longest = (frame.groupby("seed").validation_error.last() for frame in (row[row.method == "SB"], doubled))

@@ -24,7 +24,18 @@ from gbnlib.experiments.planning import (
     study,
     updates,
 )
-from gbnlib.experiments.store import Run, errors_so_far, find, folder, is_done, load_runs, load_study, progress, promote
+from gbnlib.experiments.store import (
+    Run,
+    errors_so_far,
+    find,
+    folder,
+    is_done,
+    load_history,
+    load_runs,
+    load_study,
+    progress,
+    promote,
+)
 from gbnlib.lazy import names_of
 
 if TYPE_CHECKING:
@@ -48,6 +59,7 @@ __all__ = [
     "is_done",
     "items_at",
     "jobs_on",
+    "load_history",
     "load_runs",
     "load_study",
     "custom_config",

@@ -131,12 +131,23 @@ def write_done(config: RunConfig, status: str, summary: dict, weights: str) -> N
 
 def load_runs(configs: Iterable[RunConfig]) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """The history and distance frames of those of `configs` that are finished, one row a look, tidy."""
+    runs = _finished(configs)
+    return _frames(runs, "history"), _frames(runs, "distance")
+
+
+def load_history(configs: Iterable[RunConfig]) -> "pd.DataFrame":
+    """The history alone, where distances, of which there are more, are not asked for."""
+    return _frames(_finished(configs), "history")
+
+
+def _finished(configs: Iterable[RunConfig]) -> list[Run]:
+    return [run for config in configs if (run := find(config)) is not None]
+
+
+def _frames(runs: list[Run], name: str) -> "pd.DataFrame":
     import pandas as pd
 
-    runs = [run for config in configs if (run := find(config)) is not None]
-    frames = [[run.frame(name) for run in runs] for name in ("history", "distance")]
-    history, distance = (pd.concat(part, ignore_index=True) if part else pd.DataFrame() for part in frames)
-    return history, distance
+    return pd.concat([run.frame(name) for run in runs], ignore_index=True) if runs else pd.DataFrame()
 
 
 def load_study(name: str, scale: str, seeds: int = 0) -> "pd.DataFrame":
@@ -144,7 +155,7 @@ def load_study(name: str, scale: str, seeds: int = 0) -> "pd.DataFrame":
     import pandas as pd
 
     planned = study(name, scale, seeds)
-    history, _ = load_runs([config for _, config in planned])
+    history = load_history([config for _, config in planned])
     arms = pd.DataFrame([{"run": config.id, **labels} for labels, config in planned]).rename(columns={"lr": "rate"})
     new = ["run", *(column for column in arms if column not in history)]
     return history.merge(arms[new], on="run") if len(history) else history

@@ -5,6 +5,7 @@ import pandas as pd
 
 from gbnlib import claims, experiments, measurements, paper
 from gbnlib.analysis import diffusion
+from gbnlib.claims.convergence import row_history
 from gbnlib.report.items import get_item
 
 #: The scale and the network of the shipped runs, and the items that they belong to.
@@ -19,7 +20,7 @@ def configs(item: str, network: str = NETWORK) -> list[experiments.RunConfig]:
 
 def history(item: str, network: str = NETWORK) -> pd.DataFrame:
     """The history of the finished ones."""
-    return experiments.load_runs(configs(item, network))[0]
+    return experiments.load_history(configs(item, network))
 
 
 def reduced() -> list[str]:
@@ -41,12 +42,12 @@ def ablation_runs() -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str, st
 
 def verdicts(network: str = NETWORK) -> list[claims.Verdict]:
     """What the finished runs of a network, and the measurements of F1, say of the claims, in their order."""
-    found = []
+    found, row = [], row_history(network, SCALE)
     for item in ITEMS:
         runs, distance = experiments.load_runs(configs(item, network))
         frame = diffusion.high_rate_curves(runs, distance) if item == "figure2" else runs
         for claim in set(get_item(item).claims) & set(claims.RUN_CLAIMS):
-            found.append(claims.judge(claim, frame, item=item, scale=SCALE, network=network))
+            found.append(claims.judge(claim, frame, item=item, scale=SCALE, network=network, row=row))
     if network == NETWORK:
         found += filter(None, [_landscape(), *map(_identity, claims.IDENTITIES)])
     return [verdict for verdict in claims.completed(found, SCALE) if verdict.network]

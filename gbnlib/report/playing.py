@@ -68,12 +68,12 @@ def _train_and_draw(config: experiments.RunConfig) -> None:
         display(Markdown(f"*{experiments.updates(config):,} updates, about {wait}.*"))
         with watched([config]) as observer:
             experiments.run(config, observer=observer)
-    others = experiments.load_runs(experiments.plan("table1", "quick"))[0]
+    others = experiments.load_history(experiments.plan("table1", "quick"))
     axes = plt.subplots(figsize=(8, 4.5))[1]
     for method, runs in others.groupby("method", sort=False) if len(others) else ():
         label = f"{method}, batch {runs.batch_size.iloc[0]}"
         plots.mean_curve(runs, "update", "validation_error", plots.method_style(method) | {"alpha": 0.5}, label, axes)
-    yours = experiments.load_runs([config])[0]
+    yours = experiments.load_history([config])
     axes.plot(yours["update"], yours.validation_error, "k", linewidth=3, label=f"yours, batch {config.batch_size}")
     plots.error_axis(axes)
     ends = analysis.outcomes(others).groupby("method").final_error.mean().to_dict()

@@ -50,7 +50,7 @@ class Results:
         """The history of the finished ablations, and the ids of all of them by what they are of."""
         groups = experiments.ablations(self.parameters.scale, self.parameters.seeds)
         ids = {key: [config.id for config in runs] for key, runs in groups.items()}
-        return experiments.load_runs([config for runs in groups.values() for config in runs])[0], ids
+        return experiments.load_history([config for runs in groups.values() for config in runs]), ids
 
     def _finished(self, configs: list[RunConfig]) -> list[experiments.Run]:
         """Train what is missing and allowed of some runs; those that are finished."""

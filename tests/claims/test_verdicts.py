@@ -118,7 +118,7 @@ def test_a_row_that_has_not_converged_is_not_judged(monkeypatch: pytest.MonkeyPa
     verdict = claims.judge("C6", history, item="table1", scale="desk", network="resnet44", row=ROW)
     assert verdict.verdict == NOT_TESTED and verdict.evidence.startswith("under-trained, not tested: SB's training")
     assert "lies 1.0 points under its validation error, not 10" in verdict.evidence
-    monkeypatch.setattr(experiments, "load_runs", lambda configs: (runs({}), None))
+    monkeypatch.setattr(experiments, "load_history", lambda configs: runs({}))
     memorised = ROW.assign(validation_error=ROW.validation_error + 20)
     assert shortfall("resnet44", "desk", memorised) == "the run with twice the epochs is missing"
     assert shortfall("f1", "quick", ROW.assign(validation_error=6.0)) == "SB's accuracy is 94.00 %, under 95 %"
@@ -130,9 +130,9 @@ def test_what_twice_the_epochs_gain_is_told_from_the_spread_of_seeds(monkeypatch
     row = pd.concat([runs({"SB": [2.0, 9.0, 9.5], "LB": [7.0, 7.0, 7.0]}).assign(update=update) for update in (1, 2)])
     row.loc[row["update"] == 1, "validation_error"] = 50.0
     for seeds, gain in (({"SB": [1.5]}, 0.5), ({"SB": [1.5, 8.0]}, 0.75), ({}, math.nan)):
-        monkeypatch.setattr(experiments, "load_runs", lambda configs, seeds=seeds: (runs(seeds), None))
+        monkeypatch.setattr(experiments, "load_history", lambda configs, seeds=seeds: runs(seeds))
         assert doubling_gain("resnet44", "desk", row) == pytest.approx(gain, nan_ok=True)
-    monkeypatch.setattr(experiments, "load_runs", lambda configs: (runs({"SB": [-0.25]}), None))
+    monkeypatch.setattr(experiments, "load_history", lambda configs: runs({"SB": [-0.25]}))
     memorised = row.assign(training_error=-10.0)
     assert shortfall("resnet44", "desk", memorised) == "twice the epochs gain 2.25 points, more than 2"
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from gbnlib import experiments, files
@@ -44,6 +45,7 @@ def test_frames_are_tidy(finished: experiments.Run) -> None:
     assert history.columns[: len(labels)].tolist() == labels
     assert history.epoch.tolist() == [1, 2] and distance["update"].tolist() == [1, 2, 3, 4]
     assert all(frame.empty for frame in experiments.load_runs([CONFIG.model_copy(update={"seed": 9})]))
+    pd.testing.assert_frame_equal(experiments.load_history([CONFIG]), history)
 
 
 @pytest.mark.parametrize("name", ["history.csv", "distance.csv", "config.json", "provenance.json", "done.json"])
