@@ -4,7 +4,7 @@ A curve is ‖w_t − w_0‖ of one run against the update t. Fits leave out its
 between two recorded updates is interpolated in log t.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -236,10 +236,16 @@ def distances_at(curves: pd.DataFrame, which: str, update: int = 0) -> pd.DataFr
     return pd.Series(found).unstack() if found else pd.DataFrame()
 
 
-def spread(curves: pd.DataFrame, which: str, update: int) -> pd.Series:
-    """(max − min) / mean over batch sizes of the distance at an update, by seed; seeds that lack one are left out."""
-    table = distances_at(curves, which, update).dropna()
-    return (table.max(axis=1) - table.min(axis=1)) / table.mean(axis=1)
+def spread(curves: pd.DataFrame, which: str, updates: Sequence[int]) -> pd.DataFrame:
+    """(max − min) / mean over batch sizes of the distance: a row a seed, a column an update, NaN where a size has none.
+
+    Seeds that lack a batch size are left out.
+    """
+    runs = curves.groupby(["seed", "batch_size"])
+    found = {key: np.interp(np.log(updates), np.log(curve["update"]), curve[which]) for key, curve in runs}
+    seeds = pd.DataFrame(found, index=updates).T.groupby(level=0)
+    found = (seeds.max() - seeds.min()) / seeds.mean()
+    return found.where(seeds.count() == curves.batch_size.nunique()).dropna(how="all")
 
 
 def spreads(curves: pd.DataFrame, which: str) -> pd.DataFrame:
@@ -248,13 +254,12 @@ def spreads(curves: pd.DataFrame, which: str) -> pd.DataFrame:
     A panel with fewer than two batch sizes has none.
     """
     curves = comparable(curves)
-    updates = sorted(curves["update"][curves["update"] <= shared_update(curves)].unique())
+    updates = np.unique(curves["update"][curves["update"] <= shared_update(curves)])
     rows = [
         (name, update, seed, 100 * found)
         for name in PANELS
         if (part := panel(curves, name)).batch_size.nunique() > 1
-        for update in updates
-        for seed, found in spread(part, which, update).items()
+        for (update, seed), found in spread(part, which, updates).unstack().dropna().items()
     ]
     return pd.DataFrame(rows, columns=["panel", "update", "seed", "spread"])
 
@@ -262,7 +267,7 @@ def spreads(curves: pd.DataFrame, which: str) -> pd.DataFrame:
 def mean_spread(curves: pd.DataFrame, which: str, last: int) -> pd.Series:
     """The spread over batch sizes by seed, averaged over the recorded updates up to `last`, without the beginning."""
     updates = curves["update"][curves["update"].between(SKIPPED_SHARE * last, last)].unique()
-    return pd.concat([spread(curves, which, update) for update in updates], axis=1).mean(axis=1)
+    return spread(curves, which, updates).mean(axis=1)
 
 
 def compare_ends(curves: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Laws, spreads and ends of distance curves whose answers are known."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,7 +117,10 @@ def test_the_spread_is_that_of_the_distances_at_one_update() -> None:
     """At one update the distances of 10, 7 and 4 times the same curve spread by (10 − 4) / 7."""
     found = curves({("SB", 32): steep(10), ("LB", 64): steep(7), ("LB", 320): steep(4)})
     assert diffusion.shared_update(found) == 10
-    assert diffusion.spread(found, "weights", 10).tolist() == pytest.approx([6 / 7] * 3)
+    assert diffusion.spread(found, "weights", [10])[10].tolist() == pytest.approx([6 / 7] * 3)
+    lacking = found[(found.seed > 0) | (found.batch_size < 320)]
+    lacking.loc[(lacking.seed == 1) & (lacking.batch_size == 64), "weights"] = math.nan
+    assert diffusion.spread(lacking, "weights", [10]).index.tolist() == [2]
     assert diffusion.spreads(found, "weights").query("panel == 'before'").spread.iloc[-1] == pytest.approx(600 / 7)
 
 
