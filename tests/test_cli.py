@@ -167,6 +167,7 @@ def test_without_the_suite_the_extra_is_named(tmp_path: Path, call: list[str]) -
 #: Runs `gbn` with a signal to itself at the moment when a module begins to be imported.
 WHILE_IMPORTING = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 from gbnlib.__main__ import main
 *sys.argv, kind, module = sys.argv
 class Sender:
