@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import optimize
 
 from gbnlib import experiments, paper
@@ -41,8 +42,8 @@ def high_rate_curves(history: pd.DataFrame, distance: pd.DataFrame) -> pd.DataFr
     return pd.concat(curves, ignore_index=True)
 
 
-def _interpolated(curve: pd.DataFrame, update: int, which: str) -> float:
-    return float(np.interp(np.log(update), np.log(curve["update"]), curve[which]))
+def _interpolated(curve: pd.DataFrame, updates: ArrayLike, which: str) -> np.ndarray:
+    return np.interp(np.log(updates), np.log(curve["update"]), curve[which])
 
 
 @dataclass(frozen=True)
@@ -242,8 +243,8 @@ def spread(curves: pd.DataFrame, which: str, updates: Sequence[int]) -> pd.DataF
     Seeds that lack a batch size are left out.
     """
     runs = curves.groupby(["seed", "batch_size"])
-    found = {key: np.interp(np.log(updates), np.log(curve["update"]), curve[which]) for key, curve in runs}
-    seeds = pd.DataFrame(found, index=updates).T.groupby(level=0)
+    distances = pd.DataFrame({key: _interpolated(curve, updates, which) for key, curve in runs}, index=updates)
+    seeds = distances.T.groupby(level=0)
     found = (seeds.max() - seeds.min()) / seeds.mean()
     return found.where(seeds.count() == curves.batch_size.nunique()).dropna(how="all")
 
