@@ -1,8 +1,8 @@
 """Time `make reproduce` at the quick scale from an empty results folder, and again; keep what it found.
 
-It writes results/reference/benchmarks/reproduce.json, from which README.md shows times, the F1 row and the verdicts
-(`python -m gbnlib.report.readme`). Run it on a machine that does nothing else. Results are made in a temporary folder,
-or in the empty one that is given as an argument and kept.
+It writes results/reference/benchmarks/reproduce.json, from which README.md, docs/evidence.md and docs/speed.md show the
+verdicts, the F1 row and the times (`python -m gbnlib.report.readme`). Run it on a machine that does
+nothing else. Results are made in a temporary folder, or in the empty one that is given as an argument and kept.
 """
 
 import os
@@ -28,10 +28,10 @@ def timed_reproduce() -> float:
 
 
 def findings() -> dict:
-    """The F1 row and the verdicts of the report that was just made."""
+    """The F1 row and the verdicts on the paper's claims of the report that was just made."""
     table = pd.read_csv(files.results_root() / SCALE / "tables" / "table1.csv")
     row = table[table.network == paper.published("table1")["rows"][0]["label"]]
-    verdicts = [verdict for verdict in claims.read_verdicts(SCALE) if verdict.runs]
+    verdicts = [verdict for verdict in claims.read_verdicts(SCALE) if verdict.claim in paper.claims()]
     return {
         "data": data.card(paper.protocol("f1", SCALE).dataset).label,
         "table1": row[["method", "paper", "ours", "low", "high", "n"]].to_dict("records"),

@@ -102,6 +102,7 @@ def train(
     ghost_size: options.GhostSize = 0,
     lr_rule: options.LrRule = "none",
     adapt: options.Adapt = False,
+    today: options.Today = False,
     epochs: options.Epochs = 0,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -120,6 +121,7 @@ def train(
 
     sizes = {"batch_size": batch_size, "base_batch": base_batch, "ghost_size": ghost_size}
     choices = {"dataset": dataset, "lr_rule": lr_rule, "adapt": adapt, "seed": seed}
+    choices |= {"initialisation": "today", "momentum_buffer": "kept"} if today else {}
     execution = {"device": device, "threads": threads, "memory_gb": memory_gb, "compile": compile, "graph": graph}
     config = experiments.custom_config(network, epochs, **sizes, **choices)
     if force or not experiments.is_done(config):

@@ -37,6 +37,12 @@ Compile = Annotated[bool, typer.Option("--compile", help="Compile the network; w
 Graph = Annotated[
     bool, typer.Option("--graph", help="Replay updates as CUDA graphs; worthwhile for small batches on a GPU.")
 ]
+Today = Annotated[
+    bool,
+    typer.Option(
+        "--today", help="As one would write it today: BN weights start at 1, and momentum is kept from epoch to epoch."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Train finished runs again.")]
 
 RecipeBatch = Annotated[int, typer.Option("--batch-size", help="Samples per update that you want.", show_default=False)]

@@ -91,6 +91,15 @@ def test_progress_is_not_computed_where_it_is_not_shown(monkeypatch, capsys) -> 
     assert not computed
 
 
+@pytest.mark.parametrize(("options", "found"), [([], ("2017", "reset")), (["--today"], ("today", "kept"))])
+def test_a_run_of_ones_own_is_by_the_code_of_2017_or_as_today(monkeypatch, capsys, options, found) -> None:
+    trained = []
+    monkeypatch.setattr(experiments, "run", lambda config, **_: trained.append(config))
+    monkeypatch.setattr(experiments, "describe", str)
+    assert in_process(monkeypatch, capsys, "train", "f1", *options)[0] == 0
+    assert [(config.initialisation, config.momentum_buffer) for config in trained] == [found]
+
+
 HUGE = f"1{'0' * 400}"
 
 

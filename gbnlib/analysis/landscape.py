@@ -1,4 +1,4 @@
-"""What the loss around the initial weights says: exponents with intervals, the paper's points, the verdict on C5."""
+"""What the loss around the initial weights says: exponents with intervals, and the paper's points."""
 
 from collections.abc import Mapping
 

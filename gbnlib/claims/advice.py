@@ -1,7 +1,8 @@
 """What finished runs and papers say against a recipe: cautions, each with what it rests on.
 
-The runs are those of one row of Table 1 that are as PyTorch would have it today, with and without warm-up. A caution
-stands only where their interval says so; without finished runs there is none.
+The runs are those of one row of Table 1 that are as PyTorch would have it today, with and without warm-up, and for the
+linear rule those of the study of remedies. A caution stands only where their interval says so; without finished runs
+there is none.
 """
 
 from dataclasses import dataclass
@@ -100,11 +101,17 @@ def _no_warmup(recipe: Recipe) -> Caution | None:
 
 
 def _linear(recipe: Recipe) -> Caution | None:
-    """The rule that no run here has."""
+    """The linear rule, where it was worse than the √ rule."""
     if recipe.rule != "linear":
         return None
-    text = "None of these runs has the linear rule; Goyal et al. use it with a warm-up from the base rate, on ImageNet."
-    return Caution(text, (_GOYAL,))
+    text = "The linear rule is that of Goyal et al., with a warm-up from the base rate, on ImageNet."
+    linear, root = (_arm(f"{rule} rate{', warm-up' * bool(recipe.warmup)}") for rule in ("linear", "√"))
+    change = linear.minus(root)
+    if not change.below(0):
+        return Caution(text, (_GOYAL,))
+    sizes = f"batch {linear.configs[0].batch_size:,} against {linear.configs[0].base_batch:,}"
+    there = f"With {sizes}, the linear rate − the √ rate was {change.text('points', sign=True)}"
+    return Caution(f"{text} {there}.", (*linear.ids, *root.ids, _GOYAL))
 
 
 def _ghosts(recipe: Recipe) -> Caution | None:
@@ -143,7 +150,16 @@ def _paper(claim: str) -> str:
 
 def _runs(method: str, ablation: str = "today") -> _Runs:
     """The finished runs of a method with an ablation."""
-    planned = experiments.ablations(SCALE)[NETWORK, ablation, method]
+    return _finished(experiments.ablations(SCALE)[NETWORK, ablation, method])
+
+
+def _arm(name: str) -> _Runs:
+    """The finished runs of an arm of the study of remedies."""
+    return _finished([config for named, config in experiments.study("remedies", SCALE) if named["arm"] == name])
+
+
+def _finished(planned: list[RunConfig]) -> _Runs:
+    """Those that are finished; if none is, the first, which says what they are of."""
     return _Runs(tuple(filter(experiments.is_done, planned)) or tuple(planned[:1]))
 
 

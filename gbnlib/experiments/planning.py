@@ -217,8 +217,8 @@ def custom_config(network: str, epochs: int = 0, **options: object) -> RunConfig
     if options.get("base_batch") == 1:
         raise UsageError(f"--base-batch is 1; one sample alone cannot be normalised: the paper's is {row.small_batch}.")
     row = row.model_copy(update={"epochs": epochs or row.epochs})
-    defaults = {"dataset": row.dataset, "augment": row.augment, "clip_norm": row.clip_norm}
-    return RunConfig(**{**defaults, "network": network, "regime": fitted_phases(row), "epochs": row.epochs, **options})
+    names = ("network", "dataset", "epochs", "augment", "clip_norm", "initialisation", "momentum_buffer")
+    return RunConfig(**{name: getattr(row, name) for name in names} | {"regime": fitted_phases(row)} | options)
 
 
 def fitted_phases(row: paper.Protocol) -> tuple[Phase, ...]:

@@ -76,6 +76,18 @@ def test_without_finished_runs_there_is_no_warning_but_papers(monkeypatch, tmp_p
     assert parts(cautions(recipe(**BOLD, rule="linear", ghost_size=32))) == ["linear rule"]
 
 
+def test_the_linear_rule_is_told_against_the_square_root_without_a_warm_up():
+    """Their runs are those of study B5, and with a warm-up the interval holds zero."""
+    arms = {named["arm"]: config.id for named, config in experiments.study("remedies", "desk") if not config.seed}
+    *_, warmed = cautions(recipe(**BOLD, rule="linear", warmup=5))
+    assert warmed.rests_on == ("Goyal et al. 2017, arXiv 1706.02677",)
+    *_, caution = cautions(recipe(**BOLD, rule="linear"))
+    assert (caution.rests_on[0], caution.rests_on[3]) == (arms["linear rate"], arms["√ rate"])
+    means = [sum(map(error_of, caution.rests_on[three : three + 3])) / 3 for three in (0, 3)]
+    (told,) = re.findall(r"−(\d+\.\d\d) points \[", caution.text)
+    assert float(told) == pytest.approx(means[0] - means[1], abs=0.005)
+
+
 def test_a_caution_stands_only_where_its_runs_say_so(monkeypatch):
     same = dict.fromkeys(("SB", "LB", "LB+LR", "LB+LR+GBN"), (98.0, 98.1, 98.2))
     monkeypatch.setattr(advice._Runs, "accuracies", property(lambda runs: same[runs.configs[0].method]))

@@ -132,6 +132,15 @@ def test_a_run_of_ones_own_keeps_the_papers_protocol_and_fits_its_epochs() -> No
     config = experiments.custom_config("f1", 8, dataset="digits", batch_size=64)
     assert (config.epochs, config.clip_norm, config.method) == (8, 5.0, "batch 64")
     assert [phase.epoch for phase in config.regime] == [0, 2, 3, 5]
+    assert (config.initialisation, config.momentum_buffer) == ("2017", "reset")
+
+
+@pytest.mark.parametrize("name", ["f1", "c1", "resnet44"])
+def test_a_run_of_ones_own_with_the_values_of_a_column_is_the_planned_run(name: str) -> None:
+    row = paper.protocol(name)
+    planned = planning.method_config(row, "LB+LR+GBN", seed=1)
+    values = {field: getattr(planned, field) for field in ("batch_size", "base_batch", "ghost_size", "lr_rule", "seed")}
+    assert experiments.custom_config(name, evaluation_epochs=row.evaluation_epochs, **values).id == planned.id
 
 
 @pytest.mark.parametrize("options", [{"lr_rule": "sqrt"}, {"adapt": True}, {"lr_rule": "linear", "base_batch": 0}])
