@@ -177,7 +177,7 @@ def test_both_codes_train_by_the_regime_update_by_update(made):
     ours = executed(made.code())
     assert ours["regime"] == made.regime
     assert seen(ours, made.updates + 2) == expected
-    # Where a warm-up lasts to the end, what comes after has its last rate here, and the whole rate there: a rounding apart.
+    # Past a warm-up that lasts to the end, one has its last rate, the other the whole one: a rounding apart.
     expected = [pytest.approx(each, rel=1e-15) for each in expected]
     assert seen(executed(made.torch_code()), made.updates + 2) == expected
 
