@@ -66,8 +66,10 @@ def _box_cox(t: np.ndarray, exponent: float) -> np.ndarray:
 LAWS = {
     "logarithm": Law("a + b log t", lambda t, _: np.log(t)),
     "quarter power": Law("a + b t^¼", lambda t, _: t**0.25),
-    "saturation": Law(
-        "a + b (1 − exp(−c t))", lambda t, c: -np.expm1(-c * t), lambda t: (0.01 / t.max(), 10 / t.min())
+    "saturation": Law(  # its shape is log c, for c is sought over some orders of magnitude
+        "a + b (1 − exp(−c t))",
+        lambda t, log_c: -np.expm1(-np.exp(log_c) * t),
+        lambda t: (np.log(0.01 / t.max()), np.log(10 / t.min())),
     ),
 }
 #: The family that holds the logarithm, λ = 0, and all powers.

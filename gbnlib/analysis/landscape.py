@@ -25,6 +25,13 @@ def exponent(landscape: pd.DataFrame, column: str = "sd") -> Interval:
     return stats.mean([slope for slope in slopes if np.isfinite(slope)])
 
 
+def last_exponent(landscape: pd.DataFrame) -> Interval:
+    """The power of the distance that the standard deviation grows with between the two largest of those distances."""
+    reach = paper.published("figure4")["distance"][-1]
+    last = landscape.distance[landscape.distance <= reach].drop_duplicates().nlargest(2)
+    return exponent(landscape[landscape.distance.isin(last)])
+
+
 def _slope(distance: pd.Series, values: pd.Series) -> float:
     """Slope in logarithms; NaN where a value is missing or there are fewer than two."""
     if len(values) < 2 or not (values > 0).all():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ from gbnlib.claims.decision import (
     lacking,
     within,
 )
-from gbnlib.claims.words import detectable
+from gbnlib.claims.words import detectable, test_images
 
 
 def _unfinished(case: Case, *sizes: int) -> Decision | None:
@@ -55,12 +56,13 @@ def b2(case: Case) -> Decision:
     sizes = sorted(reached.batch_size.unique())
     if len(sizes) < 2:
         return Decision(NOT_TESTED, f"fewer than two batch sizes reach {target:g} %")
-    small, large = (stats.mean(best_rate.exponents(reached, "updates", pair)) for pair in (sizes[:2], sizes[-2:]))
-    margin = paper.all_claims()["B2"].margin
-    evidence = (
-        f"exponent of the updates to {target:g} % in the batch: {small.text(sign=True)} from {sizes[0]} to "
-        f"{sizes[1]}, {large.text(sign=True)} from {sizes[-2]} to {sizes[-1]}"
-    )
+    steps = {pair: stats.mean(best_rate.exponents(reached, "updates", pair)) for pair in pairwise(sizes)}
+    small, margin = steps[sizes[0], sizes[1]], paper.all_claims()["B2"].margin
+    told = ", ".join(f"{found.text(sign=True)} from {first} to {second}" for (first, second), found in steps.items())
+    evidence = f"exponent of the updates to {target:g} % in the batch: {told}"
+    behind, ends = reached[reached.batch_size <= sizes[1]], (case.frame.rate.min(), case.frame.rate.max())
+    if at_end := int(behind.rate.isin(ends).sum()):
+        evidence += f"; {at_end} of the {len(behind)} rates behind the first lie at an end of the grid"
     if early := int(reached.at_first.sum()):
         evidence += f"; {early} of {len(reached)} were there at the first evaluation, or before"
     shown = effect("exponent of updates in the smallest batches", small, least=-1 - margin, most=-1 + margin)
@@ -151,7 +153,8 @@ def _as_good(case: Case, claim: str, arm: str) -> Decision:
     gap = stats.difference(found["SB"], found["LB"])
     share = paper.all_claims()[claim].margin
     verdict, more = gain_of(found[arm], found["SB"], gap, share)
-    evidence = f"{arm} − SB: {more.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}"
+    evidence = f"{arm} − SB: {more.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}, of which "
+    evidence += f"{share:g} are {share * gap.estimate:.2f}; {test_images(case.frame, found['SB'])}"
     evidence += detectable(verdict, found[arm], found["SB"])
     shown = effect(f"accuracy of {arm} minus SB", more, unit="points", least=-share * gap.estimate)
     return Decision(verdict, evidence, min(more.n), shown)
@@ -169,18 +172,24 @@ def b7(case: Case) -> Decision:
 
 
 def b8(case: Case) -> Decision:
-    """Small ghosts regularise: accuracy over that of plain BN, batch by batch, with and without crops."""
+    """Small ghosts regularise: accuracy over that of plain BN, each batch with and without crops, by Holm's test."""
     size = int(paper.all_claims()["B8"].margin)
-    gains = {}
+    gains, p_values = {}, []
     for (batch_size, augment), runs in case.frame.groupby(["batch_size", "augment"]):
         found = [arm_accuracies(runs[runs.ghost_size == ghost]) for ghost in (size, 0)]
         if all(found):
             gains[f"batch {batch_size}, {_CROPS[augment]}"] = stats.difference(*found)
+            p_values.append(stats.welch_p(*found))
     if not gains:
         return Decision(NOT_TESTED, f"no finished runs with ghosts of {size} and without ghosts")
-    above, below = ([getattr(each, side)(0) for each in gains.values()] for side in ("above", "below"))
+    decided = stats.holm(p_values, 1 - paper.confidence())
+    estimates = [gain.estimate for gain in gains.values()]
+    above, below = ([one and sign * gain > 0 for one, gain in zip(decided, estimates, strict=True)] for sign in (1, -1))
     verdict = by_intervals(above, below)
-    told = ", ".join(f"{where} {gain.text('points', sign=True)}" for where, gain in gains.items())
+    told = ", ".join(
+        f"{where} {gain.text('points', sign=True)}, p = {p:.2g}"
+        for (where, gain), p in zip(gains.items(), p_values, strict=True)
+    )
     where, least = min(gains.items(), key=lambda pair: pair[1].low)
     shown = effect(f"accuracy of ghosts of {size} minus plain BN, {where}", least, unit="points", least=0)
     return Decision(verdict, f"ghosts of {size} − plain BN: {told}", min(min(each.n) for each in gains.values()), shown)

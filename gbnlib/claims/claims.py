@@ -87,6 +87,8 @@ def c2(case: Case) -> Decision:
             f"the better rival over the logarithm's {ratio.text()}; b = {slope:.2f}"
         )
         shown = effect("exponent, 0 is log t", exponents, least=-margin, most=margin, paper=0)
+        if near == REPRODUCED and verdict != REPRODUCED:
+            shown = effect("the better rival's prediction error over the logarithm's", ratio, least=1)
         return Decision(verdict, evidence, len(each), shown)
 
     return of_both_quantities({label: decide(which) for label, which in _QUANTITIES.items()})
@@ -150,8 +152,10 @@ def c5(case: Case) -> Decision:
     gradient = stats.mean(1000 * case.frame.drop_duplicates("seed").slope.dropna())
     evidence = (
         f"exponent {found.text()}, where 1 ± {margin} counts as linear; slope per unit distance, in thousandths, "
-        f"{slope.times(1000).text()}, {slope.estimate / landscape.published_slope():.1f} times the paper's, and "
-        f"{gradient.text()} by the gradient at the initial point alone"
+        f"{slope.times(1000).text()}, {slope.estimate / landscape.published_slope():.1f} times that of the line "
+        f"through the paper's points, and "
+        f"{gradient.text()} by the gradient at the initial point alone; between the two largest "
+        f"distances the exponent is {landscape.last_exponent(case.frame).text()}"
     )
     if len(trajectory := case.beside.get("trajectory", pd.DataFrame())):
         evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
@@ -179,7 +183,10 @@ def c7(case: Case) -> Decision:
 
 def c8(case: Case) -> Decision:
     """Regime adaptation removes the gap: LB+LR+GBN+RA is not worse than SB by more than a share of the gap."""
-    return _gain(case, "LB+LR+GBN+RA", "SB", paper.claims()["C8"].margin)
+    found = _gain(case, "LB+LR+GBN+RA", "SB", paper.claims()["C8"].margin)
+    doubled = accuracies(case.beside.get("doubled", pd.DataFrame()), "SB")
+    told = f"; SB with twice the epochs: {stats.mean(doubled).text()}" if doubled and found.n else ""
+    return found._replace(evidence=found.evidence + told)
 
 
 def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
@@ -199,7 +206,7 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
         least=-share * gap.estimate or 0.0,
         paper=words.published_gain(case.frame, better, worse),
     )
-    evidence += f"; {words.test_images(case.frame)}{words.told_precisions(case.frame, better, worse)}"
+    evidence += f"; {words.test_images(case.frame, found['SB'])}{words.told_precisions(case.frame, better, worse)}"
     return Decision(verdict, evidence, min(map(len, found.values())), shown)
 
 
@@ -256,8 +263,10 @@ def c11(case: Case) -> Decision:
         f"{fall.text('points', sign=True)}; {words.told_gap(gap)}"
     )
     shown = effect("final error after the shorter minus the longer high-rate phase", gain, unit="points", least=0)
-    if not (gap.above(0) and fall.below(paper.claims()["C11"].margin * gap.estimate)):
+    plateau = paper.claims()["C11"].margin * gap.estimate
+    if not (gap.above(0) and fall.below(plateau)):
         known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
+        shown = effect("fall of the error past the shorter high-rate phase", fall, unit="points", most=plateau)
         return Decision(INCONCLUSIVE, f"{evidence}; {known}", n, shown)
     verdict = by_intervals([gain.above(0)], [gain.below(0)])
     return Decision(verdict, evidence + words.detectable(verdict, left, stayed), n, shown)

@@ -14,6 +14,13 @@ def row_history(network: str, scale: str) -> pd.DataFrame:
     return experiments.load_history(wanted)
 
 
+def doubled_history(network: str, scale: str) -> pd.DataFrame:
+    """The history of the small batch of a row with twice the epochs."""
+    return experiments.load_history(
+        [config for config in experiments.plan("convergence", scale) if config.network == network]
+    )
+
+
 def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
     """What the small batch of a row falls short of, in words; empty where it has converged or nothing is asked.
 
@@ -55,8 +62,7 @@ def doubling_gain(network: str, scale: str, row: pd.DataFrame) -> float:
     -------
     The gain, a mean if several seeds were doubled; NaN where a run is missing.
     """
-    longer = [config for config in experiments.plan("convergence", scale) if config.network == network]
-    doubled = experiments.load_history(longer)
+    doubled = doubled_history(network, scale)
     if doubled.empty or row.empty:
         return math.nan
     plain, longest = (frame.groupby("seed").validation_error.last() for frame in (row[row.method == "SB"], doubled))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -114,7 +114,10 @@ def gap_of(history: pd.DataFrame) -> Interval:
 
 
 def of_both_quantities(decisions: Mapping[str, Decision]) -> Decision:
-    """One decision from those on all weights, whose effect it has, and on the first tensor: one alone is partly."""
+    """One decision from those on all weights and on the first tensor: one alone is partly.
+
+    The effect is that of the part whose verdict is last in `VERDICTS`, named where the two differ.
+    """
     verdicts = {each.verdict for each in decisions.values()}
     told = [
         f"{label}{f' ({each.verdict})' if len(verdicts) > 1 else ''}: {each.evidence}"
@@ -122,5 +125,8 @@ def of_both_quantities(decisions: Mapping[str, Decision]) -> Decision:
     ]
     mixed = PARTLY if verdicts & {REPRODUCED, PARTLY} else INCONCLUSIVE
     verdict = mixed if len(verdicts) > 1 else verdicts.pop()
-    shown = next(iter(decisions.values())).effect
+    label, least = max(decisions.items(), key=lambda item: VERDICTS.index(item[1].verdict))
+    shown = least.effect
+    if shown and len(verdicts) > 1:
+        shown = replace(shown, what=f"{shown.what}, {label}")
     return Decision(verdict, "; ".join(told), min(each.n for each in decisions.values()), shown)

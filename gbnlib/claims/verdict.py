@@ -9,7 +9,7 @@ from gbnlib import data, paper
 from gbnlib.analysis.outcomes import count_diverged, row_runs
 from gbnlib.claims.beyond import BEYOND
 from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
-from gbnlib.claims.convergence import row_history, shortfall
+from gbnlib.claims.convergence import doubled_history, row_history, shortfall
 from gbnlib.claims.decision import INCONCLUSIVE, NOT_TESTED, Case, Decision, Effect
 
 
@@ -138,6 +138,7 @@ def _decided(
         return Decision(NOT_TESTED, "no finished runs" if claim in (*RUN_CLAIMS, *BEYOND) else "nothing was measured")
     by_runs = claim in RUN_CLAIMS
     row = row_history(network, scale) if by_runs and row is None else row
+    beside = {**beside, "doubled": doubled_history(network, scale)} if claim == "C8" else beside
     found = {**CLAIMS, **BEYOND}[claim](Case(frame, pd.DataFrame() if row is None else row, beside, scale))
     if found.verdict == NOT_TESTED or claim in IDENTITIES:
         return found

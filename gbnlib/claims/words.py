@@ -58,7 +58,7 @@ def told_precisions(history: pd.DataFrame, *methods: str) -> str:
     return "".join(f"; {method} computed in {name}" for (method, name), _ in other.groupby(["method", "precision"]))
 
 
-def test_images(history: pd.DataFrame) -> str:
-    """The standard error that the choice of test images alone gives an accuracy of the small batch, in words."""
-    share, images = np.mean(accuracies(history, "SB")) / 100, data.card(history.dataset.iloc[0]).validation
+def test_images(history: pd.DataFrame, accuracy: Sequence[float]) -> str:
+    """The standard error that the choice of test images alone gives an accuracy in %, in words."""
+    share, images = np.mean(accuracy) / 100, data.card(history.dataset.iloc[0]).validation
     return f"standard error of {images:,} test images: {100 * math.sqrt(share * (1 - share) / images):.2f} points"

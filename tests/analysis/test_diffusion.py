@@ -8,6 +8,7 @@ import pytest
 
 from gbnlib import claims, experiments
 from gbnlib.analysis import diffusion
+from gbnlib.claims import decision
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 from tests.claims.rows import ROW
 
@@ -15,7 +16,7 @@ T = np.unique(np.round(np.logspace(0, 3, 40)))
 TRUE = {
     "logarithm": (2 + 0.5 * np.log(T), (2.0, 0.5, 0.0)),
     "quarter power": (1 + 1.5 * T**0.25, (1.0, 1.5, 0.0)),
-    "saturation": (3 + 7 * (1 - np.exp(-0.01 * T)), (3.0, 7.0, 0.01)),
+    "saturation": (3 + 7 * (1 - np.exp(-0.01 * T)), (3.0, 7.0, math.log(0.01))),
 }
 
 
@@ -30,6 +31,15 @@ def test_a_fit_finds_the_parameters_that_made_the_curve(law: str) -> None:
     found = diffusion.fit(diffusion.LAWS[law], rows(distance), "weights")
     assert (found.a, found.b, found.shape) == pytest.approx(parameters, rel=1e-3, abs=1e-3)
     assert found.r2 == pytest.approx(1) and found(T) == pytest.approx(distance, rel=1e-3)
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1e-4])
+def test_a_saturation_is_found_however_slow(rate: float) -> None:
+    """Over long phases its rate lies far under the absolute tolerance that scipy has for a minimum."""
+    updates = np.unique(np.round(np.logspace(3, 6, 40)))
+    curve = pd.DataFrame({"update": updates, "weights": 3 - 7 * np.expm1(-rate * updates)})
+    found = diffusion.fit(diffusion.LAWS["saturation"], curve, "weights")
+    assert (found.b, np.exp(found.shape)) == pytest.approx((7, rate), rel=1e-3)
 
 
 @pytest.mark.parametrize("power", [-0.5, 0.0, 0.25, 1.0])
@@ -172,6 +182,23 @@ def test_a_seed_with_too_few_points_is_left_out_of_the_table_of_laws() -> None:
 )
 def test_c2_is_the_exponent_and_the_prediction_of_the_logarithm(curve, expected: str) -> None:
     assert judged("C2", {("SB", 32): curve}) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected", "shown"),
+    [
+        ((REPRODUCED, REPRODUCED), REPRODUCED, "number"),
+        ((REPRODUCED, NOT), PARTLY, "number, first tensor"),
+        ((PARTLY, REPRODUCED), PARTLY, "number, all weights"),
+        ((NOT, INCONCLUSIVE), INCONCLUSIVE, "number, first tensor"),
+    ],
+)
+def test_the_number_of_two_parts_is_that_of_the_one_that_holds_the_verdict_back(verdicts, expected, shown) -> None:
+    parts = zip(("all weights", "first tensor"), verdicts, strict=True)
+    decided = decision.of_both_quantities(
+        {label: decision.Decision(verdict, label, 3, decision.Effect("number", "", 1.0)) for label, verdict in parts}
+    )
+    assert (decided.verdict, decided.effect.what) == (expected, shown)
 
 
 def test_c2_leaves_out_a_seed_with_too_few_points() -> None:

@@ -89,8 +89,9 @@ def test_c9_is_non_inferiority_after_the_drop(errors: tuple, expected: str) -> N
 def test_c11_is_the_final_error_once_the_plateau_is_reached(longer: list[float], expected: str) -> None:
     runs = history(SMALL, ("longer", "SB", 32, longer, 4))
     assert judged("C11", runs) == expected
-    evidence = claims.judge("C11", runs, item="figure3", scale="quick", row=ROW).evidence
-    assert ("the shorter ends before the plateau" in evidence) == (longer[3] == 6)
+    verdict, no_plateau = claims.judge("C11", runs, item="figure3", scale="quick", row=ROW), longer[3] == 6
+    assert ("the shorter ends before the plateau" in verdict.evidence) == no_plateau
+    assert verdict.effect.what.startswith("fall of the error" if no_plateau else "final error")
 
 
 def test_a_plateau_that_is_not_shown_decides_nothing() -> None:

@@ -136,6 +136,21 @@ def test_b8_asks_every_batch_and_augmentation(plain: float, cropped: float, expe
     assert verdict.verdict == expected and "no crops and flips" in verdict.evidence
 
 
+def test_b8_does_not_count_one_of_four_that_holms_correction_takes_away() -> None:
+    """Welch's p of 4.7 against 4 with deviations of 0.2 is 0.013: under 0.05, and over a quarter of it."""
+    errors = {("official", 512): 4.0, ("official", 2048): 4.0, ("none", 512): 4.7, ("none", 2048): 4.0}
+    parts = [
+        arms({"√ rate": [error - 0.2, error, error + 0.2]}).assign(
+            ghost_size=ghost, augment=augment, batch_size=size, run=lambda t, k=(ghost, augment, size): t.run + str(k)
+        )
+        for (augment, size), whole in errors.items()
+        for ghost, error in ((16, 4.0), (0, whole))
+    ]
+    verdict = judged("B8", pd.concat(parts))
+    assert "+0.70 points [+0.25, +1.15] (n = 3 and 3), p = 0.013" in verdict.evidence
+    assert verdict.verdict == INCONCLUSIVE
+
+
 @pytest.mark.parametrize(("error", "expected"), [(2.05, REPRODUCED), (2.4, NOT), (1.6, NOT), (2.15, INCONCLUSIVE)])
 def test_b10_is_equivalence_of_a_growing_batch_and_a_falling_rate(error: float, expected: str) -> None:
     near = [error + off for off in (-0.02, 0.0, 0.02)]

@@ -63,6 +63,13 @@ def test_c8_is_non_inferiority_by_a_fifth_of_the_gap(adapted: float, expected: s
     assert judged("C8", runs({**GAP, "LB+LR+GBN+RA": around(adapted)})).verdict == expected
 
 
+def test_c8_tells_what_the_small_batch_reaches_with_twice_the_epochs(monkeypatch) -> None:
+    history = runs({**GAP, "LB+LR+GBN+RA": around(2.0)})
+    assert "twice the epochs" not in judged("C8", history).evidence
+    monkeypatch.setattr("gbnlib.claims.verdict.doubled_history", lambda *_: runs({"SB": around(1.5)}))
+    assert judged("C8", history).evidence.endswith("; SB with twice the epochs: 98.50 [98.25, 98.75] (n = 3)")
+
+
 @pytest.mark.parametrize(
     ("noisy", "expected"),
     [(around(4.0), REPRODUCED), (around(4.2), REPRODUCED), (around(4.4), INCONCLUSIVE), (around(6.0), NOT)],

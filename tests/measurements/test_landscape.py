@@ -8,7 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gbnlib import claims, data, files, paper
-from gbnlib.analysis.landscape import compare_paths, compare_with_figure4, published_slope, structure_exponent
+from gbnlib.analysis.landscape import (
+    compare_paths,
+    compare_with_figure4,
+    last_exponent,
+    published_slope,
+    structure_exponent,
+)
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, REPRODUCED
 from gbnlib.measurements import landscape
 
@@ -161,6 +167,15 @@ def synthetic(exponents: list[float]) -> pd.DataFrame:
         for distance in (0.0, *paper.published("figure4")["distance"][1:], 64.0)
     ]
     return pd.DataFrame(rows).assign(slope=1e-3, norm=10.0, noisy=1e-2, rise=0.0)
+
+
+def test_the_last_exponent_is_that_of_the_last_stretch_of_the_papers_figure() -> None:
+    """Beyond the first distances the spread stays level, and what lies beyond the figure does not count."""
+    bent = synthetic([1.0, 1.0])
+    reach = paper.published("figure4")["distance"]
+    bent["sd"] = bent.distance.clip(upper=reach[-2]).where(bent.distance <= reach[-1], 1e6)
+    assert last_exponent(bent).estimate == pytest.approx(0)
+    assert last_exponent(synthetic([1.2])).estimate == pytest.approx(1.2)
 
 
 @pytest.mark.parametrize(
