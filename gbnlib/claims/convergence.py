@@ -5,6 +5,8 @@ import math
 import pandas as pd
 
 from gbnlib import experiments, paper
+from gbnlib.analysis import stats
+from gbnlib.analysis.stats import Interval
 
 
 def row_history(network: str, scale: str) -> pd.DataFrame:
@@ -44,13 +46,13 @@ def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
         return f"SB's accuracy is {100 - error:.2f} %, under {asked.accuracy:g} %"
     if not asked.doubling:
         return ""
-    gain = doubling_gain(network, scale, row)
+    gain = doubling_gain(network, scale, row).estimate
     if math.isnan(gain):
         return "the run with twice the epochs is missing"
     return f"twice the epochs gain {gain:.2f} points, more than {asked.doubling:g}" if gain > asked.doubling else ""
 
 
-def doubling_gain(network: str, scale: str, row: pd.DataFrame) -> float:
+def doubling_gain(network: str, scale: str, row: pd.DataFrame) -> Interval:
     """Points of error that twice the epochs take from the small batch, each run against that of the same seed.
 
     Parameters
@@ -60,10 +62,10 @@ def doubling_gain(network: str, scale: str, row: pd.DataFrame) -> float:
 
     Returns
     -------
-    The gain, a mean if several seeds were doubled; NaN where a run is missing.
+    The mean gain over the seeds that have both runs, with its t interval; NaN where none has.
     """
     doubled = doubled_history(network, scale)
     if doubled.empty or row.empty:
-        return math.nan
+        return stats.mean([])
     plain, longest = (frame.groupby("seed").validation_error.last() for frame in (row[row.method == "SB"], doubled))
-    return (plain - longest).mean()
+    return stats.mean((plain - longest).dropna())

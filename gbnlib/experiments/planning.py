@@ -43,8 +43,8 @@ def check_seeds(seeds: int) -> None:
 def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     """The runs of an item at a scale, small batch first, seed by seed within a method.
 
-    "ablations" are runs of Table 1 with one choice of the protocol changed; see `ablations`. "convergence" is one run
-    of the small batch a network with twice the epochs, by which a row is told from an under-trained one.
+    "ablations" are runs of Table 1 with one choice of the protocol changed; see `ablations`. "convergence" is the
+    small batch of each network with twice the epochs, by which a row is told from an under-trained one.
 
     Parameters
     ----------
@@ -64,7 +64,8 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     settings = _item_settings(item, scale)
     if item == "convergence":
         rows = [paper.protocol(network, scale) for network in settings.networks]
-        return [method_config(row.model_copy(update={"epochs": 2 * row.epochs}), "SB", seed=0) for row in rows]
+        longer = [row.model_copy(update={"epochs": 2 * row.epochs}) for row in rows]
+        return [method_config(row, "SB", seed) for row in longer for seed in range(seeds or settings.seeds)]
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
         count = seeds or settings.seeds or row.seeds or paper.scale(scale).seeds

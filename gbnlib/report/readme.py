@@ -160,15 +160,15 @@ def _found(network: str) -> list[str]:
 def _doubled(network: str, history: pd.DataFrame) -> str:
     """What twice the epochs gain the small batch, as sentences; empty where it is not known."""
     gain = doubling_gain(network, evidence.SCALE, history)
-    if math.isnan(gain):
+    if math.isnan(gain.estimate):
         return ""
     allowed = paper.protocol(network, evidence.SCALE).converged.doubling
     doubled, plain = (
         analysis.mean(analysis.accuracies(runs, "SB")) for runs in (doubled_history(network, evidence.SCALE), history)
     )
     return (
-        f" Twice the epochs gain SB {gain:.2f} points over the run of the same seed, where {allowed:g} are allowed, "
-        f"and {doubled.estimate - plain.estimate:.2f} over the mean of its seeds (n = {doubled.n[0]} and {plain.n[0]})."
+        f" Twice the epochs gain SB {gain.text('points')}, over runs of the same seed, where {allowed:g} are allowed, "
+        f"and {doubled.estimate - plain.estimate:.2f} over the mean of its {plain.n[0]} seeds."
     )
 
 

@@ -136,9 +136,10 @@ def test_what_twice_the_epochs_gain_is_told_from_the_spread_of_seeds(monkeypatch
     """Seed 0 ends at 2 and, doubled, at 1.5: a gain of half a point, whatever the other seeds end at."""
     row = pd.concat([runs({"SB": [2.0, 9.0, 9.5], "LB": [7.0, 7.0, 7.0]}).assign(update=update) for update in (1, 2)])
     row.loc[row["update"] == 1, "validation_error"] = 50.0
-    for seeds, gain in (({"SB": [1.5]}, 0.5), ({"SB": [1.5, 8.0]}, 0.75), ({}, math.nan)):
+    for seeds, gain, n in (({"SB": [1.5]}, 0.5, 1), ({"SB": [1.5, 8.0]}, 0.75, 2), ({}, math.nan, 0)):
         monkeypatch.setattr(experiments, "load_history", lambda configs, seeds=seeds: runs(seeds))
-        assert doubling_gain("resnet44", "desk", row) == pytest.approx(gain, nan_ok=True)
+        found = doubling_gain("resnet44", "desk", row)
+        assert (found.estimate, found.n) == (pytest.approx(gain, nan_ok=True), (n,))
     monkeypatch.setattr(experiments, "load_history", lambda configs: runs({"SB": [-0.25]}))
     memorised = row.assign(training_error=-10.0)
     assert shortfall("resnet44", "desk", memorised) == "twice the epochs gain 2.25 points, more than 2"

@@ -128,9 +128,10 @@ def test_every_scale_runs_the_code_of_2017(scale: str) -> None:
             assert config.base_batch == 2 * row.small_batch
 
 
-def test_convergence_is_one_run_of_twice_the_epochs_and_twice_the_milestones() -> None:
-    f1, *_ = experiments.plan("convergence", "desk")
+def test_convergence_is_the_small_batch_with_twice_the_epochs_and_twice_the_milestones() -> None:
+    f1, *others = experiments.plan("convergence", "desk")
     assert (f1.method, f1.epochs, f1.seed) == ("SB", 100, 0)
+    assert [run.seed for run in others[:2]] == [1, 2] and len(others) == 11
     assert [phase.epoch for phase in f1.regime] == [0, 20, 40, 60]
     assert experiments.plan("convergence", "smoke") == []
 
