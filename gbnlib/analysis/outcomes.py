@@ -56,14 +56,14 @@ def mean_error_curves(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def count_diverged(history: pd.DataFrame) -> str:
-    """The words on runs that diverged, by method; empty where none did."""
+def count_diverged(history: pd.DataFrame, treated: str) -> str:
+    """The words on runs that diverged, by method, and on how they are treated; empty where none did."""
     told = [
         f"{count} of {len(states)} runs of {method}"
         for method, states in outcomes(history).groupby("method", sort=False).status
         if (count := (states == "diverged").sum())
     ]
-    return f"diverged, and counted with the accuracy of guessing: {', '.join(told)}" if told else ""
+    return f"diverged, and {treated}: {', '.join(told)}" if told else ""
 
 
 def accuracies(history: pd.DataFrame, method: str) -> list[float]:

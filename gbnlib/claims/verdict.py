@@ -12,6 +12,9 @@ from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
 from gbnlib.claims.convergence import doubled_history, row_history, shortfall
 from gbnlib.claims.decision import INCONCLUSIVE, NOT_TESTED, Case, Decision, Effect
 
+#: Claims of distances, and of places in a regime, which a diverged run does not have.
+_WITHOUT_DIVERGED = ("C2", "C3", "C4", "C11")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -105,7 +108,7 @@ def judge(
     about : network and data set in words; by default those of the scale's protocol, or of the studies.
     row : history with SB and LB of the same network, which say whether it has converged and how wide the gap is; by
         default those that the store has.
-    beside : frames that the evidence tells of.
+    beside : frames that the evidence tells of; for C2 to C4 "history", that of the runs whose curves are judged.
     """
     about = about or (_studied(scale) if claim in BEYOND else subject(network, scale))
     fact = paper.all_claims()[claim]
@@ -145,12 +148,20 @@ def _decided(
     if by_runs and (fallen_short := shortfall(network, scale, row)):
         evidence = f"under-trained, not tested: {fallen_short} ({found.evidence})"
         return found._replace(verdict=NOT_TESTED, evidence=evidence, n=0)
-    diverged = count_diverged(frame) if "validation_error" in frame else ""
-    evidence = "; ".join(filter(None, [found.evidence, diverged]))
+    evidence = "; ".join(filter(None, [found.evidence, _diverged(claim, beside.get("history", frame), network)]))
     if found.n < paper.minimum_seeds():
         few = f"{found.n} seed{'s' * (found.n != 1)}, and a verdict takes at least {paper.minimum_seeds()}"
         return found._replace(verdict=INCONCLUSIVE, evidence=f"{evidence}; {few}")
     return found._replace(evidence=evidence)
+
+
+def _diverged(claim: str, history: pd.DataFrame, network: str) -> str:
+    """The words on the diverged runs of a claim's history; empty where none did, or no run was asked."""
+    if "validation_error" not in history:
+        return ""
+    own = history[history.network == network] if claim in RUN_CLAIMS else history
+    left_out = claim in _WITHOUT_DIVERGED
+    return count_diverged(own, "left out" if left_out else "counted with the accuracy of guessing")
 
 
 def judge_rows(claims: Iterable[str], history: pd.DataFrame, *, item: str, scale: str) -> list[Verdict]:

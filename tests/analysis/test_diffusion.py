@@ -270,6 +270,18 @@ def test_a_quantity_alone_makes_a_claim_partly_reproduced() -> None:
     assert "all weights (reproduced): " in verdict.evidence and "first tensor (not reproduced): " in verdict.evidence
 
 
+def test_a_run_that_diverged_has_no_curve_and_the_evidence_says_so() -> None:
+    history, distance = (
+        frame.assign(status=frame.status.mask(frame.run == "LB320-2", "diverged")) for frame in frames(APART)
+    )
+    history = history.assign(validation_error=10.0, training_error=5.0, precision="fp32")
+    history = pd.concat([history, history.assign(network="resnet44", status="diverged", run="other " + history.run)])
+    found = diffusion.high_rate_curves(history[history.network == "f1"], distance)
+    verdict = claims.judge("C3", found, item="figure2", scale="quick", row=ROW, beside={"history": history})
+    assert verdict.verdict == INCONCLUSIVE and "(n = 2 and 3)" in verdict.evidence
+    assert "; diverged, and left out: 1 of 6 runs of LB; 2 seeds" in verdict.evidence
+
+
 def test_another_network_in_the_frame_changes_no_verdict() -> None:
     """The second network's curves lie together and grow like a root, and its phases end earlier."""
     first = curves(APART | TOGETHER)

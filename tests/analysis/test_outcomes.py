@@ -39,8 +39,8 @@ def test_a_diverged_run_has_the_error_of_guessing_among_ten_classes_and_is_told(
     assert analysis.accuracies(RUNS, "SB") == [96.0, 98.0]
     assert analysis.accuracies(RUNS, "LB") == [10.0, 88.0, 87.0]
     assert analysis.accuracies(pd.DataFrame(), "SB") == []
-    assert count_diverged(RUNS) == "diverged, and counted with the accuracy of guessing: 1 of 3 runs of LB"
-    assert count_diverged(RUNS[RUNS.method == "SB"]) == ""
+    assert count_diverged(RUNS, "left out") == "diverged, and left out: 1 of 3 runs of LB"
+    assert count_diverged(RUNS[RUNS.method == "SB"], "left out") == ""
 
 
 def test_the_table_shows_the_paper_where_nothing_was_run() -> None:
