@@ -275,8 +275,8 @@ def calls(draw: st.DrawFn) -> tuple[list[str], dict[str, str]]:
 
 def untouched(*folders: Path) -> dict[Path, bytes | None]:
     """Everything in some folders, but for what is below a folder of results."""
-    paths = [path for folder in folders for path in folder.rglob("*") if "results" not in path.parts[-3:]]
-    return {path: path.read_bytes() if path.is_file() else None for path in paths if path.name != "results"}
+    paths = [path for at in folders for path in at.rglob("*") if "results" not in path.relative_to(at).parts]
+    return {path: path.read_bytes() if path.is_file() else None for path in paths}
 
 
 def no_training(*_: object, **__: object) -> None:

@@ -149,13 +149,13 @@ class Notebook(Results, Exhibits):
         self.runs = self._finished(self.configs)
         return experiments.load_study(self.item.name, self.scale, self.parameters.seeds)
 
-    def verdict(self, history: pd.DataFrame, others: Sequence[claims.Verdict] = (), **beside: pd.DataFrame) -> None:
-        """Judge the item's claims by its runs, those of `others` left out; save all verdicts and show them as cards.
+    def verdict(self, frame: pd.DataFrame, others: Sequence[claims.Verdict] = (), **beside: pd.DataFrame) -> None:
+        """Judge the item's claims by a frame, those of `others` left out; save all verdicts and show them as cards.
 
-        `beside` are frames that claims beyond the paper compare with.
+        `beside` are frames that the evidence tells of; see `claims.judge`.
         """
         verdicts = [
-            claims.judge(claim, history, item=self.item.name, scale=self.scale, network=network.id, beside=beside)
+            claims.judge(claim, frame, item=self.item.name, scale=self.scale, network=network.id, beside=beside)
             for claim in self.item.claims
             if claim not in {other.claim for other in others}
             for network in self._planned_networks()
