@@ -88,21 +88,28 @@ def _told(values: list[float]) -> str:
     return stats.mean(values).text() if values else "–"
 
 
+#: The three things of 2017, each as today.
+_ALONE = ("BN weights 1", "momentum buffer kept", "√ rate from base batch 128")
+_TODAY = "as one would write it today"
+
+
 def defaults_sentence(effects: pd.DataFrame) -> str:
-    """What the choices of 2017 do to C6, in a sentence; empty where runs are missing."""
-    over = effects[(effects.method == "LB+LR") & (effects.over == "LB")] if len(effects) else effects
-    told = {row.changed: row.text for row in over.itertuples()}
-    today, then = (told.get(name) for name in ("as one would write it today", "the code of 2017"))
-    if not (today and then):
+    """What the choices of 2017 do to C6 and to LB+LR itself, in two sentences; empty where runs are missing."""
+    own = list(effects[effects.method == "LB+LR"].itertuples()) if len(effects) else []
+    over_lb, moved = ({row.changed: row.text for row in own if row.over == over} for over in ("LB", "before"))
+    if not {_TODAY, "the code of 2017"} <= over_lb.keys():
         return ""
-    alone = [
-        f"{told[label]} with {label}"
-        for label in ("BN weights 1", "momentum buffer kept", "√ rate from base batch 128")
-        if label in told
-    ]
-    return f"LB+LR − LB, in points: {today} as one would write it today, {then} by the code of 2017" + (
-        f"; of the latter with one thing as today: {', '.join(alone)}." if alone else "."
-    )
+    told = f"LB+LR − LB, in points: {over_lb[_TODAY]} {_TODAY}, {over_lb['the code of 2017']} by the code of 2017"
+    if alone := _one_at_a_time(over_lb):
+        told += f"; of the latter with one thing as today: {alone}"
+    if _TODAY in moved and (alone := _one_at_a_time(moved)):
+        told += f". LB+LR itself changes by {alone}, and by {moved[_TODAY]} {_TODAY}"
+    return f"{told}."
+
+
+def _one_at_a_time(texts: Mapping[str, str]) -> str:
+    """The things of 2017 that have a text, each with it."""
+    return ", ".join(f"{texts[label]} with {label}" for label in _ALONE if label in texts)
 
 
 def momentum_gain(updates: int, momentum: float = 0.9) -> float:
