@@ -1,8 +1,8 @@
 """Time `make reproduce` at the quick scale from an empty results folder, and again; keep what it found.
 
 It writes results/reference/benchmarks/reproduce.json, from which README.md, docs/evidence.md and docs/speed.md show the
-verdicts, the F1 row and the times (`python -m gbnlib.report.readme`). Run it on a machine that does
-nothing else. Results are made in a temporary folder, or in the empty one that is given as an argument and kept.
+verdicts, the F1 row and the times (`python -m gbnlib.report.readme`). Run it on a machine that does nothing else.
+Results are made in a temporary folder, or in the empty one that is given as an argument and kept.
 """
 
 import os

@@ -88,18 +88,18 @@ def _told(values: list[float]) -> str:
     return stats.mean(values).text() if values else "–"
 
 
-#: The three things of 2017, each as today.
-_ALONE = ("BN weights 1", "momentum buffer kept", "√ rate from base batch 128")
-_TODAY = "as one would write it today"
+_THEN, _TODAY = "the code of 2017", "as one would write it today"
 
 
 def defaults_sentence(effects: pd.DataFrame) -> str:
     """What the choices of 2017 do to C6 and to LB+LR itself, in two sentences; empty where runs are missing."""
-    own = list(effects[effects.method == "LB+LR"].itertuples()) if len(effects) else []
-    over_lb, moved = ({row.changed: row.text for row in own if row.over == over} for over in ("LB", "before"))
-    if not {_TODAY, "the code of 2017"} <= over_lb.keys():
+    own = effects[(effects.method == "LB+LR") & (effects.on == "declared")] if len(effects) else effects
+    over_lb, moved = (
+        {row.changed: row.text for row in own.itertuples() if row.over == over} for over in ("LB", "before")
+    )
+    if not {_TODAY, _THEN} <= over_lb.keys():
         return ""
-    told = f"LB+LR − LB, in points: {over_lb[_TODAY]} {_TODAY}, {over_lb['the code of 2017']} by the code of 2017"
+    told = f"LB+LR − LB, in points: {over_lb[_TODAY]} {_TODAY}, {over_lb[_THEN]} by {_THEN}"
     if alone := _one_at_a_time(over_lb):
         told += f"; of the latter with one thing as today: {alone}"
     if _TODAY in moved and (alone := _one_at_a_time(moved)):
@@ -108,8 +108,8 @@ def defaults_sentence(effects: pd.DataFrame) -> str:
 
 
 def _one_at_a_time(texts: Mapping[str, str]) -> str:
-    """The things of 2017 that have a text, each with it."""
-    return ", ".join(f"{texts[label]} with {label}" for label in _ALONE if label in texts)
+    """The things of 2017 that are as today in some runs alone, each with its text."""
+    return ", ".join(f"{text} with {label}" for label, text in texts.items() if label not in (_THEN, _TODAY))
 
 
 def momentum_gain(updates: int, momentum: float = 0.9) -> float:

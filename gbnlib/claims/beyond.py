@@ -174,25 +174,22 @@ def b7(case: Case) -> Decision:
 def b8(case: Case) -> Decision:
     """Small ghosts regularise: accuracy over that of plain BN, each batch with and without crops, by Holm's test."""
     size = int(paper.all_claims()["B8"].margin)
-    gains, p_values = {}, []
+    gains = {}
     for (batch_size, augment), runs in case.frame.groupby(["batch_size", "augment"]):
         found = [arm_accuracies(runs[runs.ghost_size == ghost]) for ghost in (size, 0)]
         if all(found):
-            gains[f"batch {batch_size}, {_CROPS[augment]}"] = stats.difference(*found)
-            p_values.append(stats.welch_p(*found))
+            gains[f"batch {batch_size}, {_CROPS[augment]}"] = stats.difference(*found), stats.welch_p(*found)
     if not gains:
         return Decision(NOT_TESTED, f"no finished runs with ghosts of {size} and without ghosts")
-    decided = stats.holm(p_values, 1 - paper.confidence())
-    estimates = [gain.estimate for gain in gains.values()]
-    above, below = ([one and sign * gain > 0 for one, gain in zip(decided, estimates, strict=True)] for sign in (1, -1))
-    verdict = by_intervals(above, below)
-    told = ", ".join(
-        f"{where} {gain.text('points', sign=True)}, p = {p:.2g}"
-        for (where, gain), p in zip(gains.items(), p_values, strict=True)
-    )
-    where, least = min(gains.items(), key=lambda pair: pair[1].low)
+    decided = stats.holm([p for _, p in gains.values()], 1 - paper.confidence())
+    signed = [gain.estimate if sure else 0.0 for (gain, _), sure in zip(gains.values(), decided, strict=True)]
+    verdict = by_intervals([gain > 0 for gain in signed], [gain < 0 for gain in signed])
+    told = ", ".join(f"{where} {gain.text('points', sign=True)}, p = {p:.2g}" for where, (gain, p) in gains.items())
+    where, (least, _) = min(gains.items(), key=lambda item: item[1][0].low)
     shown = effect(f"accuracy of ghosts of {size} minus plain BN, {where}", least, unit="points", least=0)
-    return Decision(verdict, f"ghosts of {size} − plain BN: {told}", min(min(each.n) for each in gains.values()), shown)
+    return Decision(
+        verdict, f"ghosts of {size} − plain BN: {told}", min(min(each.n) for each, _ in gains.values()), shown
+    )
 
 
 _CROPS = {"official": "with crops and flips", "none": "no crops and flips"}

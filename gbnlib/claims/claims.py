@@ -153,9 +153,8 @@ def c5(case: Case) -> Decision:
     evidence = (
         f"exponent {found.text()}, where 1 ± {margin} counts as linear; slope per unit distance, in thousandths, "
         f"{slope.times(1000).text()}, {slope.estimate / landscape.published_slope():.1f} times that of the line "
-        f"through the paper's points, and "
-        f"{gradient.text()} by the gradient at the initial point alone; between the two largest "
-        f"distances the exponent is {landscape.last_exponent(case.frame).text()}"
+        f"through the paper's points, and {gradient.text()} by the gradient at the initial point alone; between the "
+        f"two largest distances the exponent is {landscape.last_exponent(case.frame).text()}"
     )
     if len(trajectory := case.beside.get("trajectory", pd.DataFrame())):
         evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
@@ -184,7 +183,7 @@ def c7(case: Case) -> Decision:
 def c8(case: Case) -> Decision:
     """Regime adaptation removes the gap: LB+LR+GBN+RA is not worse than SB by more than a share of the gap."""
     found = _gain(case, "LB+LR+GBN+RA", "SB", paper.claims()["C8"].margin)
-    doubled = accuracies(case.beside.get("doubled", pd.DataFrame()), "SB")
+    doubled = accuracies(case.doubled, "SB")
     told = f"; SB with twice the epochs: {stats.mean(doubled).text()}" if doubled and found.n else ""
     return found._replace(evidence=found.evidence + told)
 

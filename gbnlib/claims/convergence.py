@@ -23,13 +23,14 @@ def doubled_history(network: str, scale: str) -> pd.DataFrame:
     )
 
 
-def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
+def shortfall(network: str, scale: str, row: pd.DataFrame, doubled: pd.DataFrame) -> str:
     """What the small batch of a row falls short of, in words; empty where it has converged or nothing is asked.
 
     Parameters
     ----------
     network, scale : of the row; `paper.protocol` says what it must reach.
     row : history with the row's SB runs.
+    doubled : that of `doubled_history`.
     """
     asked = paper.protocol(network, scale).converged
     if asked == paper.Convergence():
@@ -46,25 +47,24 @@ def shortfall(network: str, scale: str, row: pd.DataFrame) -> str:
         return f"SB's accuracy is {100 - error:.2f} %, under {asked.accuracy:g} %"
     if not asked.doubling:
         return ""
-    gain = doubling_gain(network, scale, row).estimate
+    gain = doubling_gain(row, doubled).estimate
     if math.isnan(gain):
         return "the run with twice the epochs is missing"
     return f"twice the epochs gain {gain:.2f} points, more than {asked.doubling:g}" if gain > asked.doubling else ""
 
 
-def doubling_gain(network: str, scale: str, row: pd.DataFrame) -> Interval:
+def doubling_gain(row: pd.DataFrame, doubled: pd.DataFrame) -> Interval:
     """Points of error that twice the epochs take from the small batch, each run against that of the same seed.
 
     Parameters
     ----------
-    network, scale : of the row.
     row : history with the row's SB runs.
+    doubled : that of `doubled_history`.
 
     Returns
     -------
     The mean gain over the seeds that have both runs, with its t interval; NaN where none has.
     """
-    doubled = doubled_history(network, scale)
     if doubled.empty or row.empty:
         return stats.mean([])
     plain, longest = (frame.groupby("seed").validation_error.last() for frame in (row[row.method == "SB"], doubled))

@@ -23,12 +23,14 @@ class Case:
     row : the history of SB and LB in the network's row of the tables.
     beside : frames that the evidence tells of, or that a claim beyond the paper compares with.
     scale : where they are from.
+    doubled : the history of that row's small batch with twice the epochs.
     """
 
     frame: pd.DataFrame
     row: pd.DataFrame = field(default_factory=pd.DataFrame)
     beside: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     scale: str = ""
+    doubled: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

@@ -141,11 +141,11 @@ def _decided(
         return Decision(NOT_TESTED, "no finished runs" if claim in (*RUN_CLAIMS, *BEYOND) else "nothing was measured")
     by_runs = claim in RUN_CLAIMS
     row = row_history(network, scale) if by_runs and row is None else row
-    beside = {**beside, "doubled": doubled_history(network, scale)} if claim == "C8" else beside
-    found = {**CLAIMS, **BEYOND}[claim](Case(frame, pd.DataFrame() if row is None else row, beside, scale))
+    doubled = doubled_history(network, scale) if by_runs else pd.DataFrame()
+    found = {**CLAIMS, **BEYOND}[claim](Case(frame, pd.DataFrame() if row is None else row, beside, scale, doubled))
     if found.verdict == NOT_TESTED or claim in IDENTITIES:
         return found
-    if by_runs and (fallen_short := shortfall(network, scale, row)):
+    if by_runs and (fallen_short := shortfall(network, scale, row, doubled)):
         evidence = f"under-trained, not tested: {fallen_short} ({found.evidence})"
         return found._replace(verdict=NOT_TESTED, evidence=evidence, n=0)
     evidence = "; ".join(filter(None, [found.evidence, _diverged(claim, beside.get("history", frame), network)]))

@@ -62,10 +62,6 @@ def plan(item: str, scale: str, seeds: int = 0) -> list[RunConfig]:
     if item in paper.studies():
         return [config for _, config in study(item, scale, seeds)]
     settings = _item_settings(item, scale)
-    if item == "convergence":
-        rows = [paper.protocol(network, scale) for network in settings.networks]
-        longer = [row.model_copy(update={"epochs": 2 * row.epochs}) for row in rows]
-        return [method_config(row, "SB", seed) for row in longer for seed in range(seeds or settings.seeds)]
     configs = []
     for row, method, batch_size in _cells(item, scale, settings):
         count = seeds or settings.seeds or row.seeds or paper.scale(scale).seeds
@@ -161,6 +157,8 @@ def _cells(item: str, scale: str, settings: paper.ScaleItem) -> list[tuple[paper
         shown = settings.batch_sizes.items()
         return [(paper.protocol(network, scale), *cell) for network, sizes in shown for cell in _FIGURES[item](sizes)]
     rows = [paper.protocol(network, scale) for network in settings.networks]
+    if item == "convergence":
+        return [(row.model_copy(update={"epochs": 2 * row.epochs}), "SB", 0) for row in rows]
     return [
         (row, method, size) for row in rows for method in settings.methods for size in row.batches.get(method, (0,))
     ]

@@ -20,8 +20,8 @@ class Convergence(_Frozen):
     """What the small batch of a row must reach for its verdicts to mean anything; 0 asks nothing.
 
     `memorised`: points by which its training error must lie under its validation error. `accuracy`: its lowest mean
-    validation accuracy in %. `doubling`: points that twice the epochs may gain at most, a
-    mean over seeds.
+    validation accuracy in %. `doubling`: points that twice the epochs may gain at most, a mean
+    over seeds.
     """
 
     memorised: NonNegativeFloat = 0.0

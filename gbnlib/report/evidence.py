@@ -46,9 +46,8 @@ def verdicts(network: str = NETWORK) -> list[claims.Verdict]:
     for item in ITEMS:
         runs, distance = experiments.load_runs(configs(item, network))
         frame = diffusion.high_rate_curves(runs, distance) if item == "figure2" else runs
-        for claim in set(get_item(item).claims) & set(claims.RUN_CLAIMS):
-            of = {"item": item, "scale": SCALE, "network": network, "row": row}
-            found.append(claims.judge(claim, frame, **of, beside={"history": runs}))
+        of = {"item": item, "scale": SCALE, "network": network, "row": row, "beside": {"history": runs}}
+        found += [claims.judge(claim, frame, **of) for claim in set(get_item(item).claims) & set(claims.RUN_CLAIMS)]
     if network == NETWORK:
         found += filter(None, [_landscape(), *map(_identity, claims.IDENTITIES)])
     return [verdict for verdict in claims.completed(found, SCALE) if verdict.network]

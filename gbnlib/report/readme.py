@@ -139,8 +139,8 @@ def _reduced_row(network: str) -> str:
 
 def _unjudged(network: str) -> str:
     """Why nothing is said of a row that has finished runs."""
-    lacking = shortfall(network, evidence.SCALE, evidence.history("table1", network)) or "runs are missing"
-    return f"Nothing is judged yet: {lacking}."
+    row, doubled = evidence.history("table1", network), doubled_history(network, evidence.SCALE)
+    return f"Nothing is judged yet: {shortfall(network, evidence.SCALE, row, doubled) or 'runs are missing'}."
 
 
 def _found(network: str) -> list[str]:
@@ -159,13 +159,12 @@ def _found(network: str) -> list[str]:
 
 def _doubled(network: str, history: pd.DataFrame) -> str:
     """What twice the epochs gain the small batch, as sentences; empty where it is not known."""
-    gain = doubling_gain(network, evidence.SCALE, history)
+    longer = doubled_history(network, evidence.SCALE)
+    gain = doubling_gain(history, longer)
     if math.isnan(gain.estimate):
         return ""
     allowed = paper.protocol(network, evidence.SCALE).converged.doubling
-    doubled, plain = (
-        analysis.mean(analysis.accuracies(runs, "SB")) for runs in (doubled_history(network, evidence.SCALE), history)
-    )
+    doubled, plain = (analysis.mean(analysis.accuracies(runs, "SB")) for runs in (longer, history))
     return (
         f" Twice the epochs gain SB {gain.text('points')}, over runs of the same seed, where {allowed:g} are allowed, "
         f"and {doubled.estimate - plain.estimate:.2f} over the mean of its {plain.n[0]} seeds."

@@ -93,14 +93,18 @@ def test_the_findings_name_the_changes_on_each_side() -> None:
 
 
 def test_the_sentence_on_the_defaults_has_what_each_does_alone_and_all_together() -> None:
-    def row(changed: str, over: str, text: str) -> dict:
-        return {"method": "LB+LR", "changed": changed, "over": over, "text": text}
+    def row(changed: str, over: str, text: str, on: str = "declared") -> dict:
+        return {"method": "LB+LR", "changed": changed, "on": on, "over": over, "text": text}
 
     today = "as one would write it today"
     rows = [row("the code of 2017", "LB", "+0.5"), row(today, "LB", "−1.0"), row("BN weights 1", "LB", "+0.2")]
     told = f"LB+LR − LB, in points: −1.0 {today}, +0.5 by the code of 2017"
     assert analysis.defaults_sentence(pd.DataFrame(rows[:2])) == f"{told}."
-    rows += [row("momentum buffer kept", "before", "+0.1"), row(today, "before", "−1.1"), row("other", "before", "−9")]
+    rows += [
+        row("momentum buffer kept", "before", "+0.1"),
+        row(today, "before", "−1.1"),
+        row("other", "before", "−9", "today"),
+    ]
     assert analysis.defaults_sentence(pd.DataFrame(rows)) == (
         f"{told}; of the latter with one thing as today: +0.2 with BN weights 1. "
         f"LB+LR itself changes by +0.1 with momentum buffer kept, and by −1.1 {today}."

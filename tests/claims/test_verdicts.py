@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from gbnlib import claims, experiments, paper
+from gbnlib import claims, paper
 from gbnlib.claims.convergence import doubling_gain, shortfall
 from gbnlib.claims.decision import INCONCLUSIVE, NOT, NOT_TESTED, PARTLY, REPRODUCED
 from tests.claims.rows import ROW
@@ -36,6 +36,7 @@ def judged(claim: str, history: pd.DataFrame) -> claims.Verdict:
 
 
 GAP = {"SB": around(2.0), "LB": around(5.0)}
+NONE = pd.DataFrame()
 
 
 @pytest.mark.parametrize(
@@ -119,30 +120,27 @@ def test_a_small_difference_of_the_paper_is_said_not_to_be_testable_with_so_few_
     assert "standard error of 1,000 test images: 0.44 points" in evidence  # √(0.98 · 0.02 / 1000)
 
 
-def test_a_row_that_has_not_converged_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_has_not_converged_is_not_judged() -> None:
     """At desk ResNet44's training error must lie 10 points under its validation error."""
     history = runs({**GAP, "LB+LR": around(4.0)}).assign(network="resnet44")
     verdict = claims.judge("C6", history, item="table1", scale="desk", network="resnet44", row=ROW)
     assert verdict.verdict == NOT_TESTED and verdict.evidence.startswith("under-trained, not tested: SB's training")
     assert "lies 1.0 points under its validation error, not 10" in verdict.evidence
-    monkeypatch.setattr(experiments, "load_history", lambda configs: runs({}))
     memorised = ROW.assign(validation_error=ROW.validation_error + 20)
-    assert shortfall("resnet44", "desk", memorised) == "the run with twice the epochs is missing"
-    assert shortfall("f1", "quick", ROW.assign(validation_error=6.0)) == "SB's accuracy is 94.00 %, under 95 %"
-    assert shortfall("f1", "paper", ROW[:0]) == "" and "no run" in shortfall("f1", "quick", ROW[:0])
+    assert shortfall("resnet44", "desk", memorised, NONE) == "the run with twice the epochs is missing"
+    assert shortfall("f1", "quick", ROW.assign(validation_error=6.0), NONE) == "SB's accuracy is 94.00 %, under 95 %"
+    assert shortfall("f1", "paper", ROW[:0], NONE) == "" and "no run" in shortfall("f1", "quick", ROW[:0], NONE)
 
 
-def test_what_twice_the_epochs_gain_is_told_from_the_spread_of_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_twice_the_epochs_gain_is_told_from_the_spread_of_seeds() -> None:
     """Seed 0 ends at 2 and, doubled, at 1.5: a gain of half a point, whatever the other seeds end at."""
     row = pd.concat([runs({"SB": [2.0, 9.0, 9.5], "LB": [7.0, 7.0, 7.0]}).assign(update=update) for update in (1, 2)])
     row.loc[row["update"] == 1, "validation_error"] = 50.0
     for seeds, gain, n in (({"SB": [1.5]}, 0.5, 1), ({"SB": [1.5, 8.0]}, 0.75, 2), ({}, math.nan, 0)):
-        monkeypatch.setattr(experiments, "load_history", lambda configs, seeds=seeds: runs(seeds))
-        found = doubling_gain("resnet44", "desk", row)
+        found = doubling_gain(row, runs(seeds))
         assert (found.estimate, found.n) == (pytest.approx(gain, nan_ok=True), (n,))
-    monkeypatch.setattr(experiments, "load_history", lambda configs: runs({"SB": [-0.25]}))
-    memorised = row.assign(training_error=-10.0)
-    assert shortfall("resnet44", "desk", memorised) == "twice the epochs gain 2.25 points, more than 2"
+    memorised, doubled = row.assign(training_error=-10.0), runs({"SB": [-0.25]})
+    assert shortfall("resnet44", "desk", memorised, doubled) == "twice the epochs gain 2.25 points, more than 2"
 
 
 @pytest.mark.parametrize(
