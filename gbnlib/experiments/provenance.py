@@ -26,28 +26,30 @@ def now() -> str:
 @cache
 def software() -> dict:
     """Versions, and the commit of the code with a flag for changes that are not in it."""
-    import torch
-
     return {
         "gbnlib": gbnlib.__version__,
         "engine": ENGINE,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": version("torch"),
         "numpy": version("numpy"),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
     }
 
 
+def machine() -> dict:
+    """System and processor."""
+    return {"system": f"{platform.system()} {platform.machine()}", "cpu": _cpu_name()}
+
+
 def hardware(device: "torch.device | str" = "cpu") -> dict:
-    """Processor, its instruction set as PyTorch sees it, system; and if a GPU is used, what decides its arithmetic."""
+    """The machine, its instruction set as PyTorch sees it; and if a GPU is used, what decides its arithmetic."""
     import torch
 
     from gbnlib.nn import kernel
 
     found = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
+        **machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "kernel": kernel.NAME,
         "device": torch.device(device).type,

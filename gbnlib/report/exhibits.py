@@ -8,7 +8,7 @@ from zlib import crc32
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 
 from gbnlib import files
@@ -69,10 +69,11 @@ class Exhibits:
         alt = f"{title}. {alt}" if title else alt
         if network:
             title, caption, alt = f"{network}: {title}".removesuffix(": "), network.words(caption), network.words(alt)
-        figures.write(figure, folder, name, title)
+        png = figures.write(figure, folder, name, title)
         exhibit = self._keep(Exhibit(folder="figures", name=name, caption=caption, alt=alt))
         plt.close(figure)
-        display(figure, metadata={"image/png": {"alt": alt}, "exhibit": exhibit})
+        pixels = int(figure.get_figwidth() * figure.dpi)
+        display(Image(filename=png, width=pixels, metadata={"alt": alt}), metadata={"exhibit": exhibit})
         display(Markdown(f"*{caption}*"), metadata={"caption": exhibit})
 
     def save_table(

@@ -43,14 +43,20 @@ def name_point(ax: Axes, name: str, x: float, y: float, color: object) -> None:
     ax.annotate(name, (x, y), (7, 0), color=tuple(shade), **place)
 
 
-def write(figure: Figure, folder: Path, name: str, title: str = "") -> None:
-    """Write a figure as PNG and SVG, its panels as they are placed, and as a narrow SVG, one below the other."""
+def write(figure: Figure, folder: Path, name: str, title: str = "") -> Path:
+    """Write a figure as PNG and SVG, its panels as they are placed, and as a narrow SVG, one below the other.
+
+    Returns the path of the PNG.
+    """
     for form in _forms(figure, title):
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
         files.write_text(files.inside(folder, f"{name}{form}", ".svg"), _shorter(text.getvalue()))
-    with files.atomic(files.inside(folder, name, ".png")) as path:
+    figure.set_layout_engine("none")  # the PNG keeps what the wide form has worked out
+    png = files.inside(folder, name, ".png")
+    with files.atomic(png) as path:
         figure.savefig(path, format="png")
+    return png
 
 
 def _shorter(svg: str) -> str:
@@ -91,9 +97,10 @@ def _head(figure: Figure, title: str) -> str:
 
 def _move_names_apart(figure: Figure) -> None:
     """Move names of lines that end side by side up or down, as little as it takes."""
-    figure.draw_without_rendering()
-    for ax in figure.axes:
-        names = [text for text in ax.texts if text.get_gid() == "name"]
+    named = {ax: [text for text in ax.texts if text.get_gid() == "name"] for ax in figure.axes}
+    if any(named.values()):
+        figure.draw_without_rendering()
+    for ax, names in named.items():
         at = {text: ax.transData.transform(text.xy) * 72 / figure.dpi for text in names}
         names.sort(key=lambda text: at[text][1])
         for column in {round(at[text][0] / _ASIDE) for text in names}:

@@ -172,7 +172,7 @@ class Notebook(Results, Exhibits):
 
     def footer(self) -> None:
         """Record what the item rests on for the report, and show where the numbers come from."""
-        facts = {**provenance.software(), **provenance.hardware()}
+        facts = {**provenance.software(), **provenance.machine()}
         self._record(facts).write(files.inside(self._folder("items"), self.item.name, ".json"))
         made = [found for found in self.measured.values() if found]
         rows = [("scale", self.scale)]

@@ -11,7 +11,6 @@ from itertools import pairwise
 from gbnlib import paper
 from gbnlib.errors import UsageError, unknown
 from gbnlib.experiments.planning import check_seeds
-from gbnlib.training import Execution
 
 COMMON = {"scale": str, "seeds": int, "device": str, "train": bool, "force": bool}
 
@@ -58,11 +57,19 @@ def read_parameters(namespace: Mapping[str, object], item: str = "") -> Paramete
     values = {name: _typed(name, namespace, kind) for name, kind in COMMON.items()}
     paper.scale(values["scale"])
     check_seeds(values["seeds"])
-    Execution(device=values["device"])
+    _check_device(values["device"])
     patience()
     for name, allowed in OWN.get(item, {}).items():
         _check_own(name, namespace, allowed)
     return Parameters(**values)
+
+
+def _check_device(device: str) -> None:
+    """Check that a device is there; the two that always are do not need torch, which takes seconds to import."""
+    if device not in ("auto", "cpu"):
+        from gbnlib.training import Execution
+
+        Execution(device=device)
 
 
 def patience() -> float:

@@ -6,6 +6,7 @@ import pytest
 
 from gbnlib import __version__, claims, experiments, files, paper
 from gbnlib.errors import UsageError
+from gbnlib.experiments import ENGINE
 from gbnlib.measurements import functions
 from gbnlib.report.items import get_item
 from gbnlib.report.notebook import Notebook
@@ -123,7 +124,7 @@ def test_the_record_is_read_as_it_was_written(capsys) -> None:
         ("tables/x", "The table again.", ""),
         ("figures/x", "A figure.", "Words."),
     ]
-    assert {name: record.provenance[name] for name in ("gbnlib", "device")} == {"gbnlib": __version__, "device": "cpu"}
+    assert {name: record.provenance[name] for name in ("gbnlib", "engine")} == {"gbnlib": __version__, "engine": ENGINE}
     shown = capsys.readouterr().out
     assert all(str(value) in shown for value in record.provenance.values())
 
