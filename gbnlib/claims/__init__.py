@@ -2,8 +2,9 @@
 
 from gbnlib.claims.advice import cautions, evidence_label
 from gbnlib.claims.beyond import BEYOND
-from gbnlib.claims.claims import IDENTITIES, RUN_CLAIMS
+from gbnlib.claims.claims import RUN_CLAIMS
 from gbnlib.claims.decision import VERDICTS, Effect
+from gbnlib.claims.identities import IDENTITIES
 from gbnlib.claims.scorecard import (
     completed,
     read_folder,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from gbnlib import data, paper
-from gbnlib.analysis import diffusion, landscape, positions, stats
+from gbnlib import paper
+from gbnlib.analysis import diffusion, distance_laws, landscape, positions, stats
 from gbnlib.analysis.outcomes import accuracies, outcomes
 from gbnlib.claims import words
 from gbnlib.claims.decision import (
@@ -26,6 +26,7 @@ from gbnlib.claims.decision import (
     of_both_quantities,
     within,
 )
+from gbnlib.claims.identities import IDENTITIES, c12, c13
 
 #: Whose distance C2 to C4 ask about.
 _QUANTITIES = {diffusion.QUANTITIES[which]: which for which in ("weights", "first")}
@@ -70,16 +71,16 @@ def _ends_are_the_rows(history: pd.DataFrame, smallest: int, largest: int) -> bo
 def c2(case: Case) -> Decision:
     """The distance grows like log t: an exponent that is 0 for it, and which law predicts later updates."""
     small = case.frame[case.frame.method == "SB"]
-    each = [curve for _, curve in small.groupby("seed") if diffusion.long_enough(curve)]
+    each = [curve for _, curve in small.groupby("seed") if distance_laws.long_enough(curve)]
     if not each:
-        points = 2 * diffusion.FEWEST_POINTS
+        points = 2 * distance_laws.FEWEST_POINTS
         return Decision(NOT_TESTED, f"no small-batch run with {points} points in its high-rate phase")
     margin = paper.claims()["C2"].margin
 
     def decide(which: str) -> Decision:
-        exponents = stats.mean([diffusion.exponent(curve, which) for curve in each])
-        ratio = stats.mean([diffusion.rivals_error(curve, which) for curve in each])
-        slope = np.mean([diffusion.fit_laws(curve, which)["logarithm"].b for curve in each])
+        exponents = stats.mean([distance_laws.exponent(curve, which) for curve in each])
+        ratio = stats.mean([distance_laws.rivals_error(curve, which) for curve in each])
+        slope = np.mean([distance_laws.fit_laws(curve, which)["logarithm"].b for curve in each])
         near = within(exponents, -margin, margin)
         verdict = by_intervals([near == REPRODUCED, ratio.above(1)], [near == NOT and ratio.below(1)])
         evidence = (
@@ -271,38 +272,9 @@ def c11(case: Case) -> Decision:
     return Decision(verdict, evidence + words.detectable(verdict, left, stayed), n, shown)
 
 
-def c12(case: Case) -> Decision:
-    """The √ rate keeps the covariance of the increments: an identity. `frame`: see `covariance.measure_identity`."""
-    row = paper.protocol("f1")
-    samples = data.card(row.dataset).train
-    left = (samples - row.large_batch) / (samples - row.small_batch)
-    also = f"without replacement a factor stays, {left:.3f} for F1 on MNIST at {row.small_batch} and {row.large_batch}"
-    return _identity("C12", pd.concat([case.frame.formula, case.frame.invariance]), also)
-
-
-def c13(case: Case) -> Decision:
-    """Accumulating over chunks equals the large batch, and with BN the ghosts: an identity; plain BN is the control."""
-    double = case.frame[case.frame.precision == "double"]
-    equal, control = double[double.case != "plain BN"], double[double.case == "plain BN"]
-    cases = pd.concat([equal.gradient, equal.statistics[equal.case == "ghost BN"]])
-    also = f"plain batch normalization, the control, differs by {control.gradient.min():.1e} at least"
-    return _identity("C13", cases, also)
-
-
-def _identity(claim: str, differences: pd.Series, also: str) -> Decision:
-    """Whether every relative difference lies below the claim's margin; NaN counts as a failure."""
-    holds = bool((differences < paper.claims()[claim].margin).all())
-    largest = f"largest relative difference {differences.max(skipna=False):.1e} in {len(differences)} cases"
-    worst = stats.Interval(differences.max(skipna=False), math.nan, math.nan, (len(differences),), "largest")
-    shown = effect("largest relative difference", worst, most=paper.claims()[claim].margin)
-    return Decision(REPRODUCED if holds else NOT, f"{largest}; {also}", len(differences), shown)
-
-
 #: The function of each claim, in their order.
 CLAIMS: dict[str, Callable[[Case], Decision]] = {
     function.__name__.upper(): function for function in (c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13)
 }
 #: The claims that runs decide; measurements decide the others.
-RUN_CLAIMS = tuple(claim for claim in CLAIMS if claim not in ("C5", "C12", "C13"))
-#: The claims that hold to floating-point error or do not; seeds play no part.
-IDENTITIES = ("C12", "C13")
+RUN_CLAIMS = tuple(claim for claim in CLAIMS if claim not in ("C5", *IDENTITIES))

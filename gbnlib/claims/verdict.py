@@ -8,9 +8,10 @@ import pandas as pd
 from gbnlib import data, paper
 from gbnlib.analysis.outcomes import count_diverged, row_runs
 from gbnlib.claims.beyond import BEYOND
-from gbnlib.claims.claims import CLAIMS, IDENTITIES, RUN_CLAIMS
+from gbnlib.claims.claims import CLAIMS, RUN_CLAIMS
 from gbnlib.claims.convergence import doubled_history, row_history, shortfall
 from gbnlib.claims.decision import INCONCLUSIVE, NOT_TESTED, Case, Decision, Effect
+from gbnlib.claims.identities import IDENTITIES
 
 #: Claims of distances, and of places in a regime, which a diverged run does not have.
 _WITHOUT_DIVERGED = ("C2", "C3", "C4", "C11")

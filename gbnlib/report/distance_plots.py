@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from gbnlib import paper
-from gbnlib.analysis import diffusion
+from gbnlib.analysis import diffusion, distance_laws
 from gbnlib.report.figures import name_lines
 from gbnlib.report.plots import batch_axis, batch_style, is_the_papers, mean_curve, runs_and_mean
 
@@ -69,11 +69,11 @@ def laws(curves: pd.DataFrame, which: str, *, ax: Axes | None = None) -> Axes:
     ax.axhline(0, color="0.5", linewidth=1)
     for color, (law, dashes) in zip(sns.color_palette("colorblind"), _LAW_LINES.items(), strict=False):
         for _, curve in small.groupby("seed"):
-            inside, fits = diffusion.fitted_range(curve), diffusion.fit_laws(curve, which)
+            inside, fits = distance_laws.fitted_range(curve), distance_laws.fit_laws(curve, which)
             if fits:
                 rest = inside[which] - fits[law](inside["update"])
                 ax.plot(inside["update"], rest, linestyle=dashes, color=color, linewidth=1.4)
-        ax.plot([], [], linestyle=dashes, color=color, label=diffusion.LAWS[law].formula)
+        ax.plot([], [], linestyle=dashes, color=color, label=distance_laws.LAWS[law].formula)
     ax.set(ylabel=f"distance − law, {diffusion.QUANTITIES[which]}")
     log_updates(ax)
     ax.legend()
