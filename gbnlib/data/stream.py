@@ -4,6 +4,7 @@ Order, crops and mirroring are pure functions of (seed, epoch), as in `batches`,
 and an epoch can be entered at any update without decoding what came before it.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -100,6 +101,8 @@ class StreamedImages:
             batch_size=None,
             sampler=pieces,
             num_workers=workers,
+            # Else a process of a pool would start a new Python for each worker at each epoch, which takes seconds.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             pin_memory=pinned,
             generator=torch.Generator(),  # else it would draw from the global random state, which training may use
         )

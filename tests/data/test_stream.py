@@ -1,5 +1,7 @@
 """Streamed sets: the same batches as held ones would give, from worker processes or from this one."""
 
+import multiprocessing
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,17 @@ def test_every_corner_is_met_and_none_outside(paths: list[Path]) -> None:
 def test_workers_give_the_batches_of_one_process(paths: list[Path]) -> None:
     options = {"repeat": 20, "batch_size": PIECE + 9, "flip": True}
     assert same(batches(paths, workers=2, **options).epoch(1), batches(paths, **options).epoch(1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are started anew")
+def test_a_process_of_a_pool_starts_its_workers_like_any_other(paths: list[Path], monkeypatch) -> None:
+    """There the default is "spawn", under which each worker of each epoch imports PyTorch and pickles the images."""
+    monkeypatch.setattr(
+        multiprocessing.context._default_context, "_actual_context", multiprocessing.get_context("spawn")
+    )
+    stream = batches(paths, workers=2)
+    stream.images.images.decoder = lambda: "cannot be pickled"
+    assert same(stream.epoch(1), batches(paths).epoch(1))
 
 
 @pytest.mark.parametrize("start", [0, 1, 2])
