@@ -9,8 +9,7 @@ import hypothesis
 import pytest
 import torch
 
-examples = 30 if "TRITON_INTERPRET" in os.environ else 100  # an example takes half a second there
-hypothesis.settings.register_profile("gbnlib", deadline=None, derandomize="CI" in os.environ, max_examples=examples)
+hypothesis.settings.register_profile("gbnlib", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("gbnlib")
 
 #: Files that take minutes; they begin first, so that no process of `make test` idles at the end.
