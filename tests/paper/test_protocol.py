@@ -108,11 +108,11 @@ def test_desk_keeps_the_shape_of_the_regime_and_three_seeds(network: str) -> Non
         assert mine.epoch == pytest.approx(theirs["epoch"] * row.epochs / full.epochs, abs=0.5)
 
 
-@pytest.mark.parametrize(("network", "share"), [("c1", 8), ("c3", 8), ("resnet44", 16)])
-def test_a_row_at_desk_is_a_small_copy_of_the_paper(network: str, share: int) -> None:
-    """50,000 / 4,096 is 13 updates an epoch, and so are 6,400 / 512 and 3,200 / 256."""
+@pytest.mark.parametrize("network", ["c1", "resnet44", "c3"])
+def test_a_row_at_desk_is_a_small_copy_of_the_paper(network: str) -> None:
+    """A sixteenth: 50,000 / 4,096 is 13 updates an epoch, and so is 3,200 / 256."""
     row, full = paper.protocol(network, "desk"), paper.protocol(network)
-    assert full.large_batch / row.large_batch == share and 50_000 / row.train_size == pytest.approx(share, rel=0.025)
+    assert full.large_batch / row.large_batch == 16 and 50_000 / row.train_size == pytest.approx(16, rel=0.025)
     assert ceil(row.train_size / row.large_batch) == ceil(50_000 / full.large_batch) == 13
 
 
