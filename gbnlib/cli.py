@@ -150,7 +150,10 @@ def recipe(
     warmup_from: options.WarmupFrom = 0.0,
     ghost_size: options.GhostSize = 0,
 ) -> None:
-    """Carry your training recipe to another batch size: the regime, its code, its cost, and what speaks against it."""
+    """Carry a recipe of yours to another batch size: the regime, its code, its cost, and what speaks against it.
+
+    A recipe is SGD with a rate that falls in steps, or stays; docs/pytorch.md says what to take for other schedules.
+    """
     from gbnlib import claims, regimes
 
     rates = _numbers("--lr", lr, float)

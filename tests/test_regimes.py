@@ -299,6 +299,24 @@ def test_the_scheduler_sets_every_group_as_at_says():
     assert isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
 
 
+def test_the_scheduler_leaves_alone_what_no_phase_names():
+    weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    optimizer = torch.optim.AdamW(
+        [{"params": [weights[0]]}, {"params": [weights[1]], "weight_decay": 0.0}], weight_decay=0.05
+    )
+    scheduler = Regime((Phase(0, lr=0.1), Phase(1, lr=0.01)), 2).scheduler(optimizer, 1)
+    optimizer.step()
+    scheduler.step()
+    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.01, 0.05), (0.01, 0.0)]
+    later = Regime((Phase(0, lr=0.1), Phase(1, weight_decay=0.3)), 2).scheduler(optimizer, 1)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [
+        0.0,
+        0.0,
+    ]  # a later phase names it: at first 0
+    later.step()
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.3]
+
+
 def test_the_state_of_a_scheduler_is_plain_and_goes_round():
     first = optimizer_with_two_groups()
     scheduler = F1.scheduler(first, updates_per_epoch=2)

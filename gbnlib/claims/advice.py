@@ -1,8 +1,8 @@
 """What finished runs and papers say against a recipe: cautions, each with what it rests on.
 
 The runs are those of one row of Table 1 that are as PyTorch would have it today, with and without warm-up, and for the
-linear rule those of the study of remedies. A caution stands only where their interval says so; without finished runs
-there is none.
+linear rule without ghosts those of the study of remedies. A caution stands only where their interval says so; without
+finished runs there is none.
 """
 
 from dataclasses import dataclass
@@ -53,20 +53,21 @@ def cautions(recipe: Recipe) -> list[Caution]:
 
 
 def evidence_label() -> str:
-    """What the runs are of, such as "F1 on MNIST, batch 4,096 against 128"."""
+    """What the runs are of, such as "F1 on MNIST as one would write it today, batch 4,096 against 128"."""
     small, large = (_runs(method).configs[0] for method in ("SB", "LB"))
-    where = f"{paper.protocol(NETWORK, SCALE).label} on {data.card(large.dataset).label}"
+    where = f"{paper.protocol(NETWORK, SCALE).label} on {data.card(large.dataset).label} as one would write it today"
     return f"{where}, batch {large.batch_size:,} against {small.batch_size:,}"
 
 
 def _few_updates(recipe: Recipe) -> Caution | None:
     """Fewer updates than the base: the gap to the small batch that the nearest runs have."""
-    small, large = _runs("SB"), _nearest(recipe)
+    small, large = _nearest(recipe, "SB"), _nearest(recipe)
     gap = large.minus(small)
     if recipe.share == 1 or not gap.below(0):
         return None
     here = f"{recipe.updates / recipe.base_updates:.1%} of the base's updates ({recipe.updates:,})."
-    there = f"{_named(large)} − SB was {gap.text('points', sign=True)} with {_updates(large):,} of {_updates(small):,}"
+    there = f"In the runs {_named(large)} − SB was {gap.text('points', sign=True)}"
+    there += f" with {_updates(large):,} of {_updates(small):,}"
     remedy = f"Full adaptation makes as many, at {recipe.ratio:.3g} times the base's cost; in the paper it is"
     told = f"{here} {there}. {remedy} {paper.claims()['C8'].published}."
     return Caution(told, (*large.ids, *small.ids, _paper("C8")))
@@ -74,7 +75,7 @@ def _few_updates(recipe: Recipe) -> Caution | None:
 
 def _high_rate(recipe: Recipe) -> Caution | None:
     """A raised rate that holds for no more updates than in the runs that it harmed."""
-    raised, kept = _nearest(recipe), _nearest(recipe, rate=False)
+    raised, kept = _nearest(recipe), _nearest(recipe, "LB")
     if recipe.rule == "none" or recipe.high_rate_updates > _high_rate_updates(raised):
         return None
     change = raised.minus(kept)
@@ -89,7 +90,7 @@ def _no_warmup(recipe: Recipe) -> Caution | None:
     """A raised rate from the first update on, where a warm-up helped."""
     if recipe.rule == "none" or recipe.warmup:
         return None
-    without, warmed = _nearest(recipe), _runs(_method(recipe), "warmup")
+    without, warmed = _nearest(recipe), _nearest(recipe, warmup=True)
     gain = warmed.minus(without)
     if not gain.above(0):
         return None
@@ -170,13 +171,24 @@ def _method(recipe: Recipe) -> str:
     return "LB+LR+GBN" if recipe.ghost_size else "LB+LR"
 
 
-def _nearest(recipe: Recipe, rate: bool = True) -> _Runs:
-    """The large batch with the recipe's rate (or the base's), ghosts and warm-up."""
-    return _runs(_method(recipe) if rate else "LB", "warmup" if recipe.warmup else "today")
+def _nearest(recipe: Recipe, method: str = "", warmup: bool = False) -> _Runs:
+    """The runs with the recipe's rate, ghosts and warm-up, or of "SB" or "LB" beside them; `warmup` asks for one.
+
+    No run has the linear rate and ghosts: the √ rate is nearest then.
+    """
+    warmed = method != "SB" and bool(warmup or recipe.warmup)
+    if recipe.rule == "linear" and not recipe.ghost_size:
+        return _arm(method or f"linear rate{', warm-up' * warmed}")
+    return _runs(method or _method(recipe), "warmup" if warmed else "today")
 
 
 def _named(runs: _Runs) -> str:
-    return runs.configs[0].method + " with warm-up" * bool(runs.configs[0].warmup_epochs)
+    """A method, or the linear rate with what else is different then."""
+    first = runs.configs[0]
+    warmed = " with warm-up" * bool(first.warmup_epochs)
+    if first.lr_rule != "linear":
+        return f"{first.method}{warmed}"
+    return f"the linear rate{warmed} (batch {first.batch_size:,}, without augmentation)"
 
 
 def _updates(runs: _Runs) -> int:

@@ -266,7 +266,8 @@ def c11(case: Case) -> Decision:
     plateau = paper.claims()["C11"].margin * gap.estimate
     if not (gap.above(0) and fall.below(plateau)):
         known = "the shorter ends before the plateau" if fall.above(0) else "a plateau is not shown"
-        shown = effect("fall of the error past the shorter high-rate phase", fall, unit="points", most=plateau)
+        what = "fall of the error past the shorter high-rate phase, which has to be flat"
+        shown = effect(what, fall, unit="points", most=plateau)
         return Decision(INCONCLUSIVE, f"{evidence}; {known}", n, shown)
     verdict = by_intervals([gain.above(0)], [gain.below(0)])
     return Decision(verdict, evidence + words.detectable(verdict, left, stayed), n, shown)

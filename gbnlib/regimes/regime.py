@@ -49,6 +49,8 @@ class Phase:
     weight_decay : float, optional
         L2 penalty, at least 0 and finite. None: as before, at first 0.
 
+    A scheduler leaves a setting that no phase gives as the optimizer has it.
+
     Raises
     ------
     ValueError, TypeError

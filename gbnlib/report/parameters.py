@@ -103,8 +103,12 @@ def _check_own(
             raise unknown(name, namespace[name], allowed)
         return
     if isinstance(allowed, str):
-        if not re.fullmatch(allowed, _typed(name, namespace, str)):
-            raise UsageError(f"{name} is {namespace[name]!r}; it must be whole numbers with commas, such as 30,60,80.")
+        value = namespace.get(name)
+        if not isinstance(value, str) or not re.fullmatch(allowed, value):
+            raise UsageError(
+                f"{name} is {value!r}; it must be text of whole numbers with commas, such as '30,60,80' (a single one "
+                f"by papermill's -r {name} 30)."
+            )
         return
     kind, least, most = allowed
     value = _typed(name, namespace, int if type(namespace.get(name)) is int else kind)

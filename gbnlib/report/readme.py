@@ -20,6 +20,7 @@ DOCS = files.REPOSITORY / "docs"
 PAGES = (files.REPOSITORY / "README.md", DOCS / "evidence.md", DOCS / "speed.md")
 #: The picture of README.md for each of the themes of a page.
 PICTURES = {"light": DOCS / "answer.svg", "dark": DOCS / "answer-dark.svg"}
+_REMEMBERED = " (remembered, perhaps not in the paper)"
 _BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 
@@ -61,7 +62,7 @@ def _claims() -> str:
     columns = {"full protocol": evidence.verdicts(), **beside, "quick": _quick_verdicts()}
     found = {name: {each.claim: each for each in verdicts} for name, verdicts in columns.items()}
     rows = [
-        {"claim": f"{claim.id} {claim.title}", "the paper": claim.published}
+        {"claim": f"{claim.id} {claim.title}{_REMEMBERED * (claim.tag == 'R')}", "the paper": claim.published}
         | {name: _decided(verdicts.get(claim.id)) for name, verdicts in found.items()}
         for claim in paper.claims().values()
     ]

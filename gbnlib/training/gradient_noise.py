@@ -59,12 +59,16 @@ def noise_scale(
 
     Raises
     ------
-    ValueError : fewer than two batches a group.
+    ValueError : fewer than two batches a group; no parameter that requires a gradient.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("no parameter of the model requires a gradient")
     kept = {name: value.clone() for name, value in model.state_dict().items()}
-    sums, squares, counts, size = _group_sums(model, loader, loss, batches, parameters)
-    model.load_state_dict(kept)
+    try:
+        sums, squares, counts, size = _group_sums(model, loader, loss, batches, parameters)
+    finally:
+        model.load_state_dict(kept)
     number = int(counts.sum())
     if counts.min() < 2:
         raise ValueError(f"{number} batches are too few: {GROUPS} groups need at least two each")

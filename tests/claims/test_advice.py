@@ -48,13 +48,25 @@ def test_nothing_speaks_against_a_batch_no_larger_than_the_base(batch_size):
     assert not cautions(recipe(batch_size, 256, 0.1, 90, rule="linear", adapt="none", ghost_size=8))
 
 
-def test_the_numbers_are_those_of_the_runs_named():
-    for caution in cautions(recipe(**BOLD)):
+@pytest.mark.parametrize("rule", ["sqrt", "linear"])
+def test_the_numbers_are_those_of_the_runs_named(rule):
+    for caution in cautions(recipe(**BOLD, rule=rule)):
         runs = [name for name in caution.rests_on if name.startswith("f1-")]
         first, second = runs[: len(runs) // 2], runs[len(runs) // 2 :]
         means = [sum(map(error_of, half)) / len(half) for half in (first, second)]
         (told,) = re.findall(r"([+−]\d+\.\d\d) points \[", caution.text)
         assert float(told.replace("−", "-")) == pytest.approx(means[1] - means[0], abs=0.005)
+
+
+def test_the_linear_rule_is_told_by_the_arms_of_its_study():
+    """Goyal's recipe, linear with a warm-up, against the small batch of the same study, as B5 judges it."""
+    arms = {named["arm"]: config.id for named, config in experiments.study("remedies", "desk") if not config.seed}
+    updates, *_ = cautions(recipe(**BOLD, rule="linear", warmup=5))
+    assert (updates.rests_on[0], updates.rests_on[3]) == (arms["linear rate, warm-up"], arms["SB"])
+    assert "the linear rate with warm-up (batch 2,048, without augmentation) − SB was" in updates.text
+    updates, gain, _ = cautions(recipe(**BOLD, rule="linear"))
+    assert (updates.rests_on[0], updates.rests_on[3]) == (arms["linear rate"], arms["SB"])
+    assert (gain.rests_on[0], gain.rests_on[3]) == (arms["linear rate, warm-up"], arms["linear rate"])
 
 
 def test_the_runs_named_are_of_one_protocol():

@@ -82,3 +82,21 @@ def test_the_model_is_as_before_and_a_smaller_last_batch_ends_it() -> None:
 def test_too_few_batches_are_an_error(batches: int) -> None:
     with pytest.raises(ValueError, match=f"{batches} batches are too few"):
         noise_scale(nn.Linear(4, 1), drawn(torch.Generator(), 1.0, 1.0, 4, batches), mean_output)
+
+
+def test_the_model_is_as_it_was_also_where_the_loader_fails() -> None:
+    def failing():
+        yield from drawn(torch.Generator().manual_seed(0), 3.0, 1.0, 8, 25)
+        raise OSError("the disk is gone")
+
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(OSError, match="the disk is gone"):
+        noise_scale(model, failing(), mean_output)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_model_without_gradients_is_refused() -> None:
+    batches = drawn(torch.Generator().manual_seed(0), 1.0, 1.0, 8, 25)
+    with pytest.raises(ValueError, match="no parameter of the model requires a gradient"):
+        noise_scale(nn.Linear(4, 1).requires_grad_(False), batches, mean_output)
