@@ -43,7 +43,8 @@ def complaint(error: Exception) -> str:
     if not hasattr(error, "errors"):
         return " ".join(str(error).split()).removesuffix(".") or type(error).__name__
     first = error.errors()[0]
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].removesuffix("."))))
+    said = first["msg"].removeprefix("Value error, ").removesuffix(".")
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), said)))
 
 
 def check_integer(name: str, value: int, minimum: int) -> int:

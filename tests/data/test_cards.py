@@ -50,7 +50,7 @@ def test_nothing_that_a_card_names_lies_outside_the_data_root(name: str, folder:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"folder": "../outside"}, "folder: Value error, '../outside' leads out of the data root"),
+        ({"folder": "../outside"}, "folder: '../outside' leads out of the data root"),
         ({"folder": "/etc"}, "'/etc' leads out of the data root"),
         ({"files": {"a/../../b": "0"}}, "'a/../../b' leads out of the data root"),
         ({"files": {"/dev/zero": "0"}}, "'/dev/zero' leads out of the data root"),
