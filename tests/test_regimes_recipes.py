@@ -116,6 +116,20 @@ def test_updates_and_cost_follow_from_the_epochs(made):
     assert 0 < made.high_rate_updates <= made.updates
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "samples", "ghost_size", "told"),
+    [
+        (512, 1024, 128, "2 updates an epoch.\n"),
+        (512, 1030, 0, "3 updates an epoch, the last of 6 samples.\n"),
+        (300, 1000, 128, "4 updates an epoch, the last of 100 samples; a batch leaves 44 for its last ghost.\n"),
+        (257, 514, 128, "2 updates an epoch; a batch leaves 1 for its last ghost.\n"),
+    ],
+)
+def test_what_does_not_divide_is_told(batch_size, samples, ghost_size, told):
+    """By hand: 300 are 128, 128 and 44; 257 are two ghosts and a sample."""
+    assert told in recipe(batch_size, 64, 0.1, 9, samples=samples, ghost_size=ghost_size).text()
+
+
 @given(carried_recipes(adapt=0.5, warmup=0))
 def test_half_the_adaptation_is_half_of_the_further_epochs_rounded_up(made):
     factor = (1 + Fraction(made.batch_size, made.base_batch)) / 2

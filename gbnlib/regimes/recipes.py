@@ -135,8 +135,17 @@ class Recipe:
         takes = [["", f"batch {self.base_batch:,}", f"batch {self.batch_size:,}", "times the base"]]
         takes += [[name, *map(_number, pair), f"{pair[1] / pair[0]:.3g}"] for name, pair in pairs.items()]
         rise = f"The rate rises linearly over the first {self.warmup} epochs.\n" if self.warmup else ""
-        data = f"{self.samples:,} samples: {self.updates_per_epoch:,} updates an epoch, the last partial batch kept."
+        data = f"{self.samples:,} samples: {self.updates_per_epoch:,} updates an epoch{self._remainders()}."
         return f"{_columns(table)}\n{rise}{data}\n\n{_columns(takes)}"
+
+    def _remainders(self) -> str:
+        """What does not divide: the last batch of an epoch, and the last ghost of a batch."""
+        batch, ghost = self.samples % self.batch_size, self.ghost_size and self.batch_size % self.ghost_size
+        told = f", the last of {batch:,} samples" if batch else ""
+        last = (
+            ghost if ghost != 1 else self.ghost_size + 1
+        )  # one sample alone has no variance and joins the ghost before
+        return told + (f"; the last ghost of a batch has {last:,} samples" if ghost else "")
 
 
 def recipe(
