@@ -142,10 +142,7 @@ class Recipe:
         """What does not divide: the last batch of an epoch, and the last ghost of a batch."""
         batch, ghost = self.samples % self.batch_size, self.ghost_size and self.batch_size % self.ghost_size
         told = f", the last of {batch:,} samples" if batch else ""
-        last = (
-            ghost if ghost != 1 else self.ghost_size + 1
-        )  # one sample alone has no variance and joins the ghost before
-        return told + (f"; the last ghost of a batch has {last:,} samples" if ghost else "")
+        return told + (f"; a batch leaves {ghost:,} for its last ghost" if ghost else "")
 
 
 def recipe(
