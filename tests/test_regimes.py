@@ -309,10 +309,8 @@ def test_the_scheduler_leaves_alone_what_no_phase_names():
     scheduler.step()
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.01, 0.05), (0.01, 0.0)]
     later = Regime((Phase(0, lr=0.1), Phase(1, weight_decay=0.3)), 2).scheduler(optimizer, 1)
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [
-        0.0,
-        0.0,
-    ]  # a later phase names it: at first 0
+    # A later phase names it, so it is 0 at first.
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.0]
     later.step()
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.3]
 

@@ -13,6 +13,9 @@ _BASES = {"LB+LR": ("LB",), "LB+LR+GBN": ("LB", "LB+LR")}
 #: Ids of runs by network, name of the ablation and method.
 Runs = Mapping[tuple[str, str, str], Sequence[str]]
 
+#: The labels of the declared protocol and of the ablation of all its forgotten defaults.
+_THEN, _TODAY = "the code of 2017", "as one would write it today"
+
 
 def ablation_effects(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs) -> pd.DataFrame:
     """What each ablation changes, in points of final validation accuracy: a row a comparison.
@@ -50,7 +53,7 @@ def ablation_effects(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs) 
 
 def declared_effects(declared: pd.DataFrame) -> pd.DataFrame:
     """The rows of `ablation_effects` for the declared protocol itself: what its methods have over those before them."""
-    unchanged = paper.Ablation(name="declared", label="the code of 2017", why="", methods=(), changes={})
+    unchanged = paper.Ablation(name="declared", label=_THEN, why="", methods=(), changes={})
     found = {method: accuracies(declared, method) for method in ("LB", *_BASES)}
     rows = [
         _effect(unchanged, method, base, found[method], found[base])
@@ -69,7 +72,7 @@ def compare_defaults(declared: pd.DataFrame, changed: pd.DataFrame, runs: Runs, 
     theirs = published_accuracies(network)
     rows = [
         {"protocol": "the paper", **{method: f"{theirs[method]:.2f}" for method in _COMPARED}},
-        {"protocol": "the code of 2017", **{method: _told(accuracies(declared, method)) for method in _COMPARED}},
+        {"protocol": _THEN, **{method: _told(accuracies(declared, method)) for method in _COMPARED}},
     ]
     for ablation in paper.ablations(network):
         if not ablation.on:
@@ -86,9 +89,6 @@ _COMPARED = ("SB", "LB", "LB+LR", "LB+LR+GBN")
 def _told(values: list[float]) -> str:
     """A mean with its interval, or a dash."""
     return stats.mean(values).text() if values else "–"
-
-
-_THEN, _TODAY = "the code of 2017", "as one would write it today"
 
 
 def defaults_sentence(effects: pd.DataFrame) -> str:

@@ -55,7 +55,8 @@ def cautions(recipe: Recipe) -> list[Caution]:
 def evidence_label() -> str:
     """What the runs are of, such as "F1 on MNIST as one would write it today, batch 4,096 against 128"."""
     small, large = (_runs(method).configs[0] for method in ("SB", "LB"))
-    where = f"{paper.protocol(NETWORK, SCALE).label} on {data.card(large.dataset).label} as one would write it today"
+    (today,) = (ablation.label for ablation in paper.ablations(NETWORK) if ablation.name == "today")
+    where = f"{paper.protocol(NETWORK, SCALE).label} on {data.card(large.dataset).label} {today}"
     return f"{where}, batch {large.batch_size:,} against {small.batch_size:,}"
 
 

@@ -2,19 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from gbnlib.regimes.regime import RANGES
-
-if TYPE_CHECKING:
-    from gbnlib.regimes.regime import Regime, Settings
+from gbnlib.regimes.regime import RANGES, Regime, Settings
 
 
-def apply_settings(optimizer: Optimizer, settings: "Settings", names: Collection[str] = RANGES) -> None:
+def apply_settings(optimizer: Optimizer, settings: Settings, names: Collection[str] = RANGES) -> None:
     """Set learning rate, momentum and weight decay of every parameter group of an optimizer.
 
     Parameters
@@ -51,7 +47,7 @@ class RegimeScheduler(LRScheduler):
     numbers, without the regime; loading that of a scheduler with another number of updates per epoch is refused.
     """
 
-    def __init__(self, optimizer: Optimizer, regime: "Regime", updates_per_epoch: int) -> None:
+    def __init__(self, optimizer: Optimizer, regime: Regime, updates_per_epoch: int) -> None:
         self.regime = regime
         self.updates_per_epoch = updates_per_epoch
         self.names = {name for phase in regime.phases for name in phase.changes()}

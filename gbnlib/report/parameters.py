@@ -84,13 +84,13 @@ def patience() -> float:
     return seconds
 
 
-def _typed(name: str, namespace: Mapping[str, object], kind: type) -> object:
-    """A parameter of the right type; `True` is not a count."""
+def _typed(name: str, namespace: Mapping[str, object], kind: type, wanted: str = "") -> object:
+    """A parameter of the right type; `True` is not a count. `wanted` says more of it than its type."""
     if name not in namespace:
         raise UsageError(f"parameter {name!r} is missing: run the cell with the parameters first.")
     value = namespace[name]
     if type(value) is not kind:
-        raise UsageError(f"parameter {name} is {value!r}; it must be {_WORDS[kind]}.")
+        raise UsageError(f"parameter {name} is {value!r}; it must be {wanted or _WORDS[kind]}.")
     return value
 
 
@@ -103,12 +103,9 @@ def _check_own(
             raise unknown(name, namespace[name], allowed)
         return
     if isinstance(allowed, str):
-        value = namespace.get(name)
-        if not isinstance(value, str) or not re.fullmatch(allowed, value):
-            raise UsageError(
-                f"{name} is {value!r}; it must be text of whole numbers with commas, such as '30,60,80' (a single one "
-                f"by papermill's -r {name} 30)."
-            )
+        wanted = f"text of whole numbers with commas, such as '30,60,80' (a single one by papermill's -r {name} 30)"
+        if not re.fullmatch(allowed, _typed(name, namespace, str, wanted)):
+            raise UsageError(f"{name} is {namespace[name]!r}; it must be {wanted}.")
         return
     kind, least, most = allowed
     value = _typed(name, namespace, int if type(namespace.get(name)) is int else kind)

@@ -90,6 +90,8 @@ def test_a_patience_that_means_nothing_is_said_at_once(monkeypatch, given: str) 
 def test_a_missing_parameter_is_said() -> None:
     with pytest.raises(UsageError, match="parameter 'scale' is missing: run the cell"):
         read_parameters({})
+    with pytest.raises(UsageError, match="parameter 'milestones' is missing: run the cell"):
+        read_parameters(DEFAULTS, "recipe")
 
 
 def test_a_name_that_papermill_injected_and_nobody_knows_is_refused() -> None:
