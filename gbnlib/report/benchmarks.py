@@ -123,7 +123,7 @@ def _precision(facts: dict) -> tuple[pd.DataFrame, str]:
         "Final validation accuracy in % under the paper's regime, as one would write it today, fitted to the epochs "
         "named, with the 90 % Welch interval of the difference: equivalent if it lies within "
         f"±{facts['margin']} points (two one-sided tests at 5 %). Where it is not shown, the protocol trains in "
-        "float32, but for ResNet44 at desk, all of whose methods share bfloat16."
+        "float32, but for the rows on subsets at desk, all of whose methods share bfloat16."
     )
     return pd.DataFrame(rows), notes
 
