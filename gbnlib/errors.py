@@ -22,7 +22,7 @@ class Failed(RuntimeError):
 
 
 #: Names that a message lists at most.
-LISTED = 12
+LISTED = 20
 
 
 def unknown(kind: str, given: object, allowed: Iterable[str]) -> UsageError:

@@ -217,7 +217,13 @@ def custom_config(network: str, epochs: int = 0, **options: object) -> RunConfig
         raise UsageError(f"--base-batch is 1; one sample alone cannot be normalised: the paper's is {row.small_batch}.")
     row = row.model_copy(update={"epochs": epochs or row.epochs})
     names = ("network", "dataset", "epochs", "augment", "clip_norm", "initialisation", "momentum_buffer")
-    return RunConfig(**{name: getattr(row, name) for name in names} | {"regime": fitted_phases(row)} | options)
+    config = RunConfig(**{name: getattr(row, name) for name in names} | {"regime": fitted_phases(row)} | options)
+    images = _train_size(config)
+    if config.batch_size > images:
+        raise UsageError(f"--batch-size is {config.batch_size}; it must be at most the {images:,} training images.")
+    if config.ghost_size > config.batch_size:
+        raise UsageError(f"--ghost-size is {config.ghost_size}; it must be at most the batch, {config.batch_size}.")
+    return config
 
 
 def fitted_phases(row: paper.Protocol) -> tuple[Phase, ...]:

@@ -150,6 +150,20 @@ def test_a_run_of_ones_own_without_a_base_batch_is_not_scaled_or_adapted(options
     assert experiments.custom_config("f1", batch_size=512, **{**options, "base_batch": 128}).method.startswith("LB+")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 4001}, "--batch-size is 4001; it must be at most the 4,000 training images"),
+        ({"batch_size": 64, "ghost_size": 65}, "--ghost-size is 65; it must be at most the batch, 64"),
+    ],
+)
+def test_a_run_of_ones_own_that_cannot_be_cut_is_refused_before_it_starts(options: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        experiments.custom_config("f1", 8, dataset="digits", **options)
+    name = list(options)[-1]
+    experiments.custom_config("f1", 8, dataset="digits", **{**options, name: options[name] - 1})
+
+
 def test_an_ablation_changes_what_it_says_and_nothing_else() -> None:
     found = planning.ablations("desk")
     assert {len(runs) for runs in found.values()} == {3}
