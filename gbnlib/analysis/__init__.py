@@ -24,6 +24,7 @@ from gbnlib.analysis.outcomes import (
     outcomes,
     row_runs,
     table1_layout,
+    training_gap,
 )
 from gbnlib.analysis.stats import Interval, bootstrap, difference, mean, smallest_detectable_difference
 
@@ -41,6 +42,7 @@ __all__ = [
     "compare_figure1",
     "compare_ghost_sizes",
     "compare_training",
+    "training_gap",
     "compare_with_paper",
     "declared_effects",
     "defaults_sentence",

@@ -204,18 +204,20 @@ def compare_figure1(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compare_training(history: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+def compare_training(history: pd.DataFrame, by: str = "method", *, plateau: bool = False) -> pd.DataFrame:
     """Final training and validation error in %, with t intervals over seeds, and what they have over those of SB.
 
-    A row a method, or a batch size with `by` "batch_size". The training error is that of the last epoch's batches,
+    A row a method, or a batch size with `by` "batch_size". The training error is that of an epoch's batches,
     augmented and in training mode, before each update: it compares between rows, not with the validation error.
-    Diverged runs are left out.
+    With `plateau` both are those of the plateau before the first drop of the rate, not of the last epoch. Diverged runs
+    are left out.
     """
     if history.empty:
         return pd.DataFrame()
-    last = history[history.status == "finished"].groupby("run").tail(1)
-    small = last[last.method == "SB"]
-    groups = dict(list(last.groupby(by)))
+    finished = history[history.status == "finished"]
+    shown = _on_plateau(finished) if plateau else finished.groupby("run").tail(1)
+    small = shown[shown.method == "SB"]
+    groups = dict(list(shown.groupby(by)))
     rows = []
     for name in filter(groups.__contains__, paper.METHODS if by == "method" else sorted(groups)):
         own, row = groups[name], {by.replace("_", " "): name}
@@ -227,6 +229,22 @@ def compare_training(history: pd.DataFrame, by: str = "method") -> pd.DataFrame:
                 row[f"{kind}: over SB's"] = more.text(sign=True)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _on_plateau(finished: pd.DataFrame) -> pd.DataFrame:
+    """The mean errors in % of each run over the last quarter of the epochs before its rate first drops."""
+    drops = finished.groupby("run").lr.transform(lambda rates: (rates.diff() < 0).cumsum())
+    before = finished[drops == 0]
+    late = before[before.epoch > 0.75 * before.groupby("run").epoch.transform("max")]
+    errors = ["training_error", "validation_error"]
+    return late.groupby(["run", "method", "batch_size", "seed"], as_index=False)[errors].mean()
+
+
+def training_gap(history: pd.DataFrame) -> stats.Interval:
+    """LB − SB, in points of final training error, as `compare_training` has it; diverged runs are left out."""
+    last = history[history.status == "finished"].groupby("run").tail(1) if len(history) else history
+    large, small = ([] if last.empty else last[last.method == each].training_error.tolist() for each in ("LB", "SB"))
+    return stats.difference(large, small)
 
 
 def gap_shares(history: pd.DataFrame, network: str) -> pd.DataFrame:

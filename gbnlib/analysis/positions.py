@@ -1,4 +1,4 @@
-"""Figure 3: errors at equal positions of the regime, and what staying longer at the high rate is worth.
+"""Figure 3: errors at equal positions of the regime, and what staying longer is worth.
 
 A position is counted in epochs of the small batch's regime: an adapted run, whose epochs are stretched by the ratio of
 the batches, is at the position epoch · M_S / M_L. So its drops fall where those of the small batch do, although its
@@ -92,6 +92,31 @@ def late_fall(runs: pd.DataFrame, shorter: float, longer: float) -> stats.Interv
         for end in (shorter, longer)
     )
     return stats.mean(early - late)
+
+
+def compare_minimum(runs: pd.DataFrame) -> pd.DataFrame:
+    """Validation error in % where the validation loss is lowest, where stopping early would end, and at the end.
+
+    A row a batch size of one regime, with t intervals over seeds. The position is an epoch of the small batch's, from
+    the earliest to the latest over seeds.
+    """
+    rows = []
+    for (batch_size, method), part in one_regime(runs).groupby(["batch_size", "method"]):
+        lowest = part.loc[part.groupby("run").validation_loss.idxmin()].set_index("run")
+        ends = part.groupby("run").validation_error.last()
+        first, last = lowest.position.min(), lowest.position.max()
+        rows.append(
+            {
+                "batch size": batch_size,
+                "method": method,
+                "position of the lowest loss": f"{first:g}" + (f" to {last:g}" if last > first else ""),
+                "of": f"{part.position.max():g}",
+                "error there": stats.mean(lowest.validation_error).text(),
+                "final error": stats.mean(ends).text(),
+                "final minus there": stats.mean(ends - lowest.validation_error).text(sign=True),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def compare_lengths(runs: pd.DataFrame) -> pd.DataFrame:

@@ -121,7 +121,7 @@ def page_trend_p(values: np.ndarray) -> float:
 def seeds_needed(
     first: Sequence[float], second: Sequence[float], true: float, confidence: float = CONFIDENCE, power: float = 0.8
 ) -> int:
-    """Seeds a group at which a true difference of means is told from zero with a probability of `power`.
+    """Seeds a group at which a mean that is larger by `true` is told to be larger with a probability of `power`.
 
     By the normal approximation, from the variances of the two groups.
     """

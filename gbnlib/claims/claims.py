@@ -160,15 +160,21 @@ def c5(case: Case) -> Decision:
     if len(trajectory := case.beside.get("trajectory", pd.DataFrame())):
         evidence += f"; training is past these distances after {landscape.passed_within(trajectory):.0f} updates"
     if len(null := case.beside.get("null", pd.DataFrame())):
-        evidence += f"; with shuffled labels the exponent is {landscape.exponent(null).text()}"
+        shuffled = landscape.exponent(null)
+        evidence += f"; with shuffled labels the exponent is {shuffled.text()}{_below_noise(null, shuffled)}"
     if len(structure := case.beside.get("structure", pd.DataFrame())):
         within_training = landscape.structure_exponent(structure).text()
         evidence += f"; after the first epoch of training its variance goes like distance^α with α {within_training}, "
         evidence += "where the theory has 2"
-    if lost := case.frame.seed.nunique() - found.n[0]:
-        evidence += f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise"
+    evidence += _below_noise(case.frame, found)
     shown = effect("exponent of the loss's standard deviation", found, least=1 - margin, most=1 + margin, paper=1)
     return Decision(within(found, 1 - margin, 1 + margin), evidence, found.n[0], shown)
+
+
+def _below_noise(frame: pd.DataFrame, found: stats.Interval) -> str:
+    """The words on seeds that have no exponent."""
+    lost = frame.seed.nunique() - found.n[0]
+    return f"; of {lost} seed{'s' * (lost > 1)} an estimate lies below the noise" if lost else ""
 
 
 def c6(case: Case) -> Decision:
@@ -196,14 +202,18 @@ def _gain(case: Case, better: str, worse: str, share: float = 0.0) -> Decision:
         return none
     gap = gap_of(case.frame)
     verdict, gain = gain_of(found[better], found[worse], gap, share)
+    margin = share * gap.estimate
     evidence = f"{better} − {worse}: {gain.text('points', sign=True)}; {words.told_gap(gap)}"
+    if margin > 0:
+        evidence += f"; no worse means above −{margin:.2f} points"
     if gap.above(0) and verdict == INCONCLUSIVE:
-        evidence += words.detectable(verdict, found[better], found[worse]) + words.too_small(case.frame, better, worse)
+        evidence += "" if share else words.detectable(verdict, found[better], found[worse])
+        evidence += words.too_small(case.frame, better, worse, margin)
     shown = effect(
         f"accuracy of {better} minus {worse}",
         gain,
         unit="points",
-        least=-share * gap.estimate or 0.0,
+        least=-margin or 0.0,
         paper=words.published_gain(case.frame, better, worse),
     )
     evidence += f"; {words.test_images(case.frame, found['SB'])}{words.told_precisions(case.frame, better, worse)}"

@@ -27,13 +27,13 @@ def detectable(verdict: str, first: Sequence[float], second: Sequence[float]) ->
     return f"; smallest detectable difference: {size:.2f} points"
 
 
-def too_small(history: pd.DataFrame, better: str, worse: str) -> str:
-    """The words on a published difference that as many seeds as here cannot tell from zero."""
+def too_small(history: pd.DataFrame, better: str, worse: str, margin: float) -> str:
+    """The words on a published difference that as many seeds as here cannot tell from `-margin`, the one allowed."""
     true = published_gain(history, better, worse)
     found = [accuracies(history, method) for method in (better, worse)]
     if true is None or min(map(len, found)) < 2:
         return ""
-    needed = stats.seeds_needed(*found, true) if true > 0 else 0
+    needed = stats.seeds_needed(*found, true + margin) if true + margin > 0 else 0
     if needed <= 4 * len(found[0]):
         return ""
     return f"; not testable on this row: the paper's {true:+.2f} points would take about {needed} seeds a method"

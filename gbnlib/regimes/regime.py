@@ -158,8 +158,8 @@ class Regime:
     def adapted(self, batch_size: int, base_batch: int, share: float = 1.0) -> "Regime":
         """Stretch the regime so that another batch size makes about as many updates in each phase.
 
-        Every milestone and the end are multiplied by r = `batch_size` / `base_batch` and rounded up, as in the official
-        code (regime adaptation, Hoffer et al. 2017).
+        Every milestone and the end are multiplied by r = `batch_size` / `base_batch` and rounded up (regime adaptation,
+        Hoffer et al. 2017; the official code rounds r itself up, so that the two are alike where r is whole).
 
         Parameters
         ----------

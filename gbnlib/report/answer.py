@@ -87,6 +87,17 @@ _PARTS = {
 }
 
 
+def in_training(history: pd.DataFrame) -> str:
+    """Whether the large batch has learned less as well, a sentence after `sentence`; none where runs are missing."""
+    more = analysis.training_gap(history)
+    if not min(more.n):
+        return ""
+    large, told = f"batch {paper.protocol('f1').large_batch:,}", more.text("points", sign=True)
+    if more.above(0):
+        return f" At equal epochs {large} errs more in training as well, {told}: it has learned less."
+    return f" That at equal epochs {large} errs more in training as well is not shown, {told}."
+
+
 def _told(verdict: claims.Verdict, intervals: bool) -> str:
     """The effect of a verdict on accuracy, in points."""
     shown = verdict.effect if intervals else replace(verdict.effect, low=None, high=None)

@@ -40,7 +40,8 @@ def _answer() -> str:
     effects = pd.concat([analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)])
     found = [*answer.findings(verdicts), *answer.why_it_failed(effects)]
     said = "\n".join(f"- {line}" for line in found)
-    return f"{answer.sentence(verdicts, answer.table())}\n\n{said}"
+    trained = answer.in_training(evidence.history("table1"))
+    return f"{answer.sentence(verdicts, answer.table())}{trained}\n\n{said}"
 
 
 def _picture() -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from gbnlib import analysis, claims
 from gbnlib.analysis.outcomes import count_diverged
+from gbnlib.report import answer
 
 
 def history(rows: list[tuple]) -> pd.DataFrame:
@@ -110,6 +111,34 @@ def test_training_errors_are_compared_with_those_of_the_small_batch() -> None:
     by_size = analysis.compare_training(sizes, by="batch_size")
     assert by_size["batch size"].tolist() == [32, 64]
     pd.testing.assert_frame_equal(by_size.iloc[:, 1:], table.reset_index().iloc[:, 1:])
+
+
+def test_errors_on_the_plateau_are_those_of_the_last_quarter_before_the_rate_drops() -> None:
+    """Of eight epochs at the first rate the errors of the last two, 7 and 9; a rate that rises does not end them."""
+    rates = [0.1] * 4 + [0.5] * 4 + [0.1] * 2
+    rows = [("a", "SB", 32, 0, epoch, 10.0 + epoch, "finished") for epoch in range(1, 11)]
+    rows.append(("b", "LB", 64, 0, 1, 5.0, "diverged"))
+    frame = history(rows).assign(training_error=[*range(6), 7.0, 9.0, 1.0, 1.0, 5.0], lr=[*rates, 0.1])
+    frame["epoch"] = frame["update"]
+    table = analysis.compare_training(frame, by="batch_size", plateau=True)
+    assert table.to_dict("records") == [
+        {
+            "batch size": 32,
+            "training error": "8.00, no interval (n = 1)",
+            "validation error": "17.50, no interval (n = 1)",
+        }
+    ]
+
+
+def test_the_gap_in_training_is_that_of_the_last_epochs() -> None:
+    rows = [(f"{m}{s}", m, 1, s, u, 9.0, "finished") for m in ("SB", "LB") for s in range(3) for u in (1, 2)]
+    frame = history(rows).assign(training_error=[50.0, 1.0, 50.0, 2.0, 50.0, 3.0, 50.0, 5.0, 50.0, 6.0, 50.0, 7.0])
+    found = analysis.training_gap(frame)
+    assert found.estimate == 4.0 and found.low == pytest.approx(4 - 2.27, abs=0.01) and found.n == (3, 3)
+    assert analysis.training_gap(pd.DataFrame()).n == (0, 0)
+    said = " At equal epochs batch 4,096 errs more in training as well, +4.00 points [+1.73, +6.27] (n = 3 and 3)"
+    assert answer.in_training(frame) == f"{said}: it has learned less." and answer.in_training(pd.DataFrame()) == ""
+    assert "is not shown" in answer.in_training(frame.assign(training_error=1.0))
 
 
 def test_figure1_beside_the_papers_points() -> None:

@@ -51,6 +51,17 @@ def test_drops_of_all_batches_are_at_one_position() -> None:
     assert set(positions.one_regime(found).run.str[:-2]) == {"small", "large"}
 
 
+def test_stopping_at_the_lowest_loss_is_held_against_the_end() -> None:
+    """SB's loss is lowest at position 3, in seed 2 at 4: errors there are 6, 6.1 and 4.2, at the end 4 to 4.2."""
+    runs = positions.with_positions(history(("small", "SB", 32, [9, 8, 6, 4]), ("large", ADAPTED, 64, [9, 7, 5, 3])))
+    losses = [3.0, 2.0, 1.0, 1.5] * 2 + [3.0, 2.0, 1.0, 0.5] + [1.0, 2.0, 3.0, 4.0] * 3
+    small, large = positions.compare_minimum(runs.assign(validation_loss=losses)).to_dict("records")
+    assert (small["position of the lowest loss"], small["of"]) == ("3 to 4", "4")
+    assert small["error there"].startswith("5.43 ") and small["final error"].startswith("4.10 ")
+    assert small["final minus there"].startswith("−1.33 ")  # of −2, −2 and 0
+    assert large["position of the lowest loss"] == "1" and large["final minus there"].startswith("−6.00 ")
+
+
 def test_errors_are_those_of_their_moments() -> None:
     """After the drop the small batch has 4 and 3, and seed s adds s tenths."""
     small = positions.with_positions(history(SMALL))

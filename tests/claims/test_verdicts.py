@@ -120,6 +120,14 @@ def test_a_small_difference_of_the_paper_is_said_not_to_be_testable_with_so_few_
     assert "standard error of 1,000 test images: 0.44 points" in evidence  # √(0.98 · 0.02 / 1000)
 
 
+def test_seeds_for_a_method_that_may_be_worse_are_counted_from_what_it_may_be_worse_by() -> None:
+    """C8: a gap of 5 allows 1 point, the paper has +0.26. (1.96 + 0.84)² · 2 · 1.5² / 1.26² is 23 seeds, not 523."""
+    close = runs({"SB": around(2.0, 1.5), "LB": around(7.0), "LB+LR+GBN+RA": around(2.0, 1.5)})
+    evidence = judged("C8", close).evidence
+    assert "; no worse means above −1.00 points" in evidence and "smallest detectable difference" not in evidence
+    assert "not testable on this row: the paper's +0.26 points would take about 23 seeds a method" in evidence
+
+
 def test_a_row_that_has_not_converged_is_not_judged() -> None:
     """At desk ResNet44's training error must lie 10 points under its validation error."""
     history = runs({**GAP, "LB+LR": around(4.0)}).assign(network="resnet44")
