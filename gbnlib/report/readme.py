@@ -3,6 +3,7 @@
 A block of these pages between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; a test compares.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -34,9 +35,13 @@ def measured() -> dict:
     return files.read_json(files.reference_root() / "benchmarks" / "reproduce.json")
 
 
+#: Verdicts by network, and those of reduced rows; computed once for all blocks of a call.
+_verdicts, _reduced_verdicts = functools.cache(evidence.verdicts), functools.cache(evidence.reduced_verdicts)
+
+
 def _answer() -> str:
     """Whether the paper holds up, in a sentence, and the findings."""
-    verdicts, (declared, changed, ids) = evidence.verdicts(), evidence.ablation_runs()
+    verdicts, (declared, changed, ids) = _verdicts(), evidence.ablation_runs()
     effects = pd.concat([analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)])
     found = [*answer.findings(verdicts), *answer.why_it_failed(effects)]
     said = "\n".join(f"- {line}" for line in found)
@@ -46,7 +51,7 @@ def _answer() -> str:
 
 def _picture() -> str:
     """The answer in one picture, in the page's theme."""
-    verdicts = evidence.verdicts()
+    verdicts = _verdicts()
     light, dark = (path.relative_to(files.REPOSITORY) for path in PICTURES.values())
     table = answer.table()
     alt = f"{answer.title(verdicts)}. {answer.caption(table)} {answer.sentence(verdicts, table)}"
@@ -58,9 +63,9 @@ def _picture() -> str:
 
 def _claims() -> str:
     """A row a claim: the paper, and what the shipped runs and `quick` say, with the number that decides."""
-    reduced = evidence.reduced_verdicts()
+    reduced = _reduced_verdicts()
     beside = {evidence.reduced_name(network): verdicts for network, verdicts in reduced.items()}
-    columns = {"full protocol": evidence.verdicts(), **beside, "quick": _quick_verdicts()}
+    columns = {"full protocol": _verdicts(), **beside, "quick": _quick_verdicts()}
     found = {name: {each.claim: each for each in verdicts} for name, verdicts in columns.items()}
     rows = [
         {"claim": f"{claim.id} {claim.title}{_REMEMBERED * (claim.tag == 'R')}", "the paper": claim.published}
@@ -119,12 +124,12 @@ def _quick_verdicts() -> list[claims.Verdict]:
 
 def _mnist() -> str:
     """The F1 row at the paper's full protocol, what it took, and the verdicts on F1."""
-    return "\n".join([*_found(evidence.NETWORK), *map(_told, evidence.verdicts())])
+    return "\n".join([*_found(evidence.NETWORK), *map(_told, _verdicts())])
 
 
 def _reduced() -> str:
     """The rows of other networks that have finished runs, what they are, and the verdicts, or what they wait for."""
-    parts, judged = [], evidence.reduced_verdicts()
+    parts, judged = [], _reduced_verdicts()
     for network in evidence.reduced():
         heading = f"### {_reduced_row(network)}"
         told = [_told(verdict) for verdict in judged.get(network, []) if verdict.tested]
@@ -252,7 +257,7 @@ _BLOCKS: dict[str, Callable[[], str]] = {
 
 def picture(theme: str) -> str:
     """The text of README's picture for a theme, as SVG."""
-    return answer_figure.svg(answer.table(), answer.title(evidence.verdicts()), theme)
+    return answer_figure.svg(answer.table(), answer.title(_verdicts()), theme)
 
 
 def main() -> None:

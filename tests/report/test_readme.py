@@ -71,7 +71,7 @@ def test_a_reduced_row_has_a_column_once_it_is_judged(monkeypatch: pytest.Monkey
     effect = claims.Effect("accuracy of LB+LR minus LB", "points", 1.5, 1.0, 2.0)
     judged = {"resnet44": [claims.Verdict("C6", "", "reproduced", effect=effect), claims.Verdict("C7", "")]}
     for found, names in (({}, []), (judged, ["ResNet44, reduced"])):
-        monkeypatch.setattr(evidence, "reduced_verdicts", lambda found=found: found)
+        monkeypatch.setattr(readme, "_reduced_verdicts", lambda found=found: found)
         text = readme._claims()
         assert ("*Reduced*: ResNet44 on 3,200 images" in text) == bool(names)
         lines = [line for line in text.splitlines() if line.startswith("|")]
