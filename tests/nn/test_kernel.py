@@ -38,7 +38,8 @@ def cases(draw):
     rank = draw(st.sampled_from([2, 3, 4, 5]))
     channels, spatial = draw(st.sampled_from(CHANNELS)), draw(st.sampled_from(PLANES[rank]))
     size = draw(st.integers(4, 6 if INTERPRETED else 12))
-    sizes = [size] * draw(st.integers(1, 2 if INTERPRETED else 3)) + [draw(st.integers(4, size + 1))]  # a cut that `ghost_sizes` gives
+    whole = draw(st.integers(1, 2 if INTERPRETED else 3))
+    sizes = [size] * whole + [draw(st.integers(4, size + 1))]  # a cut that `ghost_sizes` gives
     if spatial == (70, 61):  # more values than a chunk has
         channels, sizes = min(channels, 17), sizes[:2]
     layout = draw(st.sampled_from(["contiguous", "channels-last", "slice", "slice of channels-last", "transposed"]))
