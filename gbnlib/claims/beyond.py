@@ -155,7 +155,6 @@ def _as_good(case: Case, claim: str, arm: str) -> Decision:
     verdict, more = gain_of(found[arm], found["SB"], gap, share)
     evidence = f"{arm} − SB: {more.text('points', sign=True)}; gap SB − LB: {gap.text('points', sign=True)}, of which "
     evidence += f"{share:g} are {share * gap.estimate:.2f}; {test_images(case.frame, found['SB'])}"
-    evidence += detectable(verdict, found[arm], found["SB"])
     shown = effect(f"accuracy of {arm} minus SB", more, unit="points", least=-share * gap.estimate)
     return Decision(verdict, evidence, min(more.n), shown)
 

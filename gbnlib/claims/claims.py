@@ -252,7 +252,7 @@ def c10(case: Case) -> Decision:
     margin = paper.claims()["C10"].margin * gap.estimate
     verdict = within(difference, -margin, margin) if gap.above(0) else INCONCLUSIVE
     evidence = f"LB+noise − LB+LR: {difference.text('points', sign=True)}; {words.told_gap(gap)}"
-    evidence += words.detectable(verdict, found["LB+noise"], found["LB+LR"])
+    evidence += f"; alike means within ±{margin:.2f} points" * gap.above(0)
     shown = effect("accuracy of LB+noise minus LB+LR", difference, unit="points", least=-margin, most=margin)
     return Decision(verdict, evidence, min(difference.n), shown)
 

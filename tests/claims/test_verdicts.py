@@ -80,6 +80,7 @@ def test_c10_is_equivalence_within_the_margin(noisy, expected) -> None:
     gap = {"SB": around(4.0), "LB": around(5.0)}
     verdict = judged("C10", runs({**gap, "LB+LR": around(4.0), "LB+noise": noisy}))
     assert verdict.verdict == expected and "LB+noise − LB+LR" in verdict.evidence
+    assert verdict.evidence.endswith("; alike means within ±0.50 points")
     assert judged("C10", runs({"LB+LR": around(4.0)})).verdict == NOT_TESTED
     assert "(remembered, not verified" in verdict.clause and "remembered" not in judged("C6", runs(GAP)).clause
 
