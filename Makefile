@@ -1,17 +1,18 @@
 # Thin wrappers around the tools in .venv: each line below can be typed by hand. `make` alone lists the targets.
 
 # CPython 3.11, 3.12 or 3.13; later set-ups keep that of .venv.
-PYTHON ?= $(if $(wildcard .venv/.installed),.venv/bin/python,python3.11)
+MADE_WITH = $(shell sed -n 's/^executable = //p' .venv/pyvenv.cfg 2>/dev/null)
+PYTHON ?= $(if $(wildcard .venv/.installed),.venv/bin/python,$(or $(MADE_WITH),python3.11))
 SCALE ?= quick
 PROFILE ?= local
 JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-# CPU=1 at the first set-up; .venv/.installed remembers it for later ones.
-CPU ?= $(shell cat .venv/.installed 2>/dev/null)
+# CPU=1 at the first set-up; .venv/.installed remembers it for later ones, .venv/.unfinished for one that failed.
+CPU ?= $(shell cat .venv/.installed .venv/.unfinished 2>/dev/null | head -n 1)
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := .venv/bin
 # On one machine a pool of processes trains: a job of its own would start Python and PyTorch anew for each short run.
-POOL = $(if $(filter local,$(PROFILE)),$(BIN)/gbn run --scale '$(SCALE)' $(if $(filter command,$(word 1,$(origin JOBS))),--jobs $(JOBS)))
+POOL = $(if $(filter local,$(PROFILE)),$(BIN)/gbn run --scale '$(SCALE)' $(if $(filter command environment,$(word 1,$(origin JOBS))),--jobs $(JOBS)))
 SNAKEMAKE = $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) $(if $(filter local,$(PROFILE)),--cores $(JOBS))
 REPORTED = $(BIN)/python -c 'from gbnlib import files; print(f"Report: {files.results_root()}/$(SCALE)/report/index.html")'
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -32,7 +33,7 @@ setup: .venv/.installed ## make .venv from requirements.lock (CPU=1: the smaller
 	  echo 'Python 3.11, 3.12 or 3.13 is needed and "$(PYTHON)" is none of them: name one with make setup PYTHON=/path/to/python3.12' >&2; \
 	  exit 1; }
 	@test -e $@ || "$(PYTHON)" -m venv --clear .venv
-	@rm -f $@
+	@rm -f $@ && echo '$(CPU)' > .venv/.unfinished
 	@if [ '$(CPU)' = 1 ]; then \
 	  sed -nE '/^torch(vision)?=/p' requirements.lock > .venv/torch.txt && \
 	  sed -E '/^(nvidia-|cuda-|triton=)/d' requirements.lock > .venv/lock.txt && \
@@ -40,7 +41,7 @@ setup: .venv/.installed ## make .venv from requirements.lock (CPU=1: the smaller
 	else cp requirements.lock .venv/lock.txt; fi
 	@$(BIN)/python -m pip install -r .venv/lock.txt
 	@$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
-	@echo '$(CPU)' > $@.new && mv $@.new $@
+	@mv .venv/.unfinished $@ && touch $@
 
 # What Snakemake says at length or waits for without a word.
 ready:
@@ -58,11 +59,11 @@ report: setup ready ## the same from the runs that are there, training nothing
 	@$(SNAKEMAKE) --config 'scale=$(SCALE)' train=false
 	@$(REPORTED)
 
-# Copies, so that what JupyterLab saves leaves the tracked ones as they are; a copy older than its notebook is kept as .old.
+# Copies, so that what JupyterLab saves leaves the tracked ones as they are; a copy older than its notebook is kept under a name of its own.
 lab: setup ## open copies of the notebooks in JupyterLab
 	@mkdir -p results/lab; for name in notebooks/*.ipynb; do copy=results/lab/$${name##*/}; \
 	  if [ ! -e "$$copy" ]; then cp "$$name" "$$copy"; \
-	  elif [ "$$name" -nt "$$copy" ]; then mv "$$copy" "$$copy.old" && cp "$$name" "$$copy"; fi; done
+	  elif [ "$$name" -nt "$$copy" ]; then mv "$$copy" "$${copy%.ipynb}-$$(date +%Y%m%d-%H%M%S).ipynb" && cp "$$name" "$$copy"; fi; done
 	@$(BIN)/jupyter lab results/lab
 
 # One process more than cores: some tests wait for a cluster.

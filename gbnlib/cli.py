@@ -84,7 +84,8 @@ def _run_only(run_id: str, scale: str, execution: dict) -> None:
     def say_where(line: str) -> None:
         say(f"[{experiments.progress_text(list(planned.values()), scale)}]  {line}")
 
-    say_where(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
+    if execution["force"] or not experiments.is_done(config):
+        say_where(f"{config.id}  {config.method}: starts, {experiments.updates(config):,} updates")
     observer = experiments.Observer(show=show)
     say_where(
         experiments.describe(
@@ -250,15 +251,32 @@ def clean(
     runs: Annotated[bool, typer.Option("--runs", help="Also its runs and measurements, which took time.")] = False,
 ) -> None:
     """Remove what a scale shows (notebooks, figures, tables, verdicts, report); with --runs its runs too."""
-    from gbnlib import experiments, files, measurements, paper
+    from gbnlib import files, paper
 
     files.remove_folder(files.results_root() / paper.scale(scale).name)
-    if runs:
-        for config in experiments.plan_scale(scale):
-            files.remove_folder(experiments.folder(config))
-        for measurement_id in measurements.plan(scale):
-            files.remove_folder(measurements.root() / measurement_id)
+    kept = _remove_runs(scale) if runs else 0
     typer.echo(f"Removed {files.results_root() / scale}{' and its runs' * runs}. Reference runs are never removed.")
+    if kept:
+        typer.echo(
+            f"{kept} of its runs and measurements stay: they are being made, or a scale that is shown here has them."
+        )
+
+
+def _remove_runs(scale: str) -> int:
+    """Remove what a scale has trained and measured, and say how much of it is left for others."""
+    from gbnlib import experiments, files, measurements, paper
+
+    shown = [other for other in paper.scales() if other != scale and (files.results_root() / other).is_dir()]
+    needed = {config.id for other in shown for config in experiments.plan_scale(other)}
+    needed |= {name for other in shown for name in measurements.plan(other)}
+    folders = [experiments.folder(config) for config in experiments.plan_scale(scale)]
+    folders += [measurements.root() / name for name in measurements.plan(scale)]
+    there = [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    gone = [each for each in there if each.name not in needed and not files.is_locked(each.parent, each.name)]
+    for folder in gone:
+        with files.locked(folder.parent, folder.name):
+            files.remove_folder(folder)
+    return len(there) - len(gone)
 
 
 def main() -> None:

@@ -172,7 +172,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed writers left in a folder; only for who alone writes there."""
     for path in folder.glob(".*"):
-        path.unlink()
+        if not path.is_dir():  # such as .ipynb_checkpoints
+            path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

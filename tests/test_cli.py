@@ -353,6 +353,23 @@ def test_plan_run_status_and_clean_of_a_scale() -> None:
     assert not (files.results_root() / "runs" / run_id).exists()
 
 
+def test_clean_leaves_what_is_being_made_and_what_another_scale_shows() -> None:
+    """Desk and paper share runs: cleaning one leaves them where the other has been shown."""
+    both = {config.id for config in experiments.plan_scale("desk")} & {c.id for c in experiments.plan_scale("paper")}
+    own = {config.id for config in experiments.plan_scale("paper")} - both
+    root = files.results_root() / "runs"
+    trained, shared, busy = min(own), min(both), max(own)
+    for name in (trained, shared, busy):
+        files.write_text(root / name / "config.json", "{}")
+    (files.results_root() / "desk").mkdir()
+    with files.locked(root, busy):
+        said = gbn("clean", "--scale", "paper", "--runs").stdout
+    assert {path.name for path in root.iterdir() if path.is_dir() and path.name != ".locks"} == {shared, busy}
+    assert "2 of its runs and measurements stay: they are being made, or a scale that is shown here has them." in said
+    (files.results_root() / "desk").rmdir()
+    assert "stay" not in gbn("clean", "--scale", "paper", "--runs").stdout and not (root / shared).exists()
+
+
 def test_measure_makes_what_an_item_measures_once_and_says_how_far_it_is() -> None:
     first, second = (gbn("measure", "--scale", "smoke", "random_walk").stdout.splitlines() for _ in range(2))
     assert first[0].startswith("[4 measurements, 0 made, about 4 s to go] passages")

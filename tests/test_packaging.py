@@ -413,7 +413,8 @@ def test_make_lab_opens_copies_and_loses_no_edit(tmp_path):
     (notebooks / "a.ipynb").write_text("newer")
     os.utime(copies / "a.ipynb", (0, 0))
     subprocess.run(lab, capture_output=True, check=True)
-    assert ((copies / "a.ipynb").read_text(), (copies / "a.ipynb.old").read_text()) == ("newer", "edited")
+    assert (copies / "a.ipynb").read_text() == "newer"
+    assert [path.read_text() for path in copies.glob("a-*.ipynb")] == ["edited"]
 
 
 def test_make_names_the_python_it_needs_and_keeps_that_of_the_environment(tmp_path):
@@ -433,3 +434,9 @@ def test_make_names_the_python_it_needs_and_keeps_that_of_the_environment(tmp_pa
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / ".installed").touch()
     assert "PYTHON=.venv/bin/python\n" in make().stdout
+    # A set-up that failed keeps the choices of the one before.
+    (tmp_path / ".venv" / ".installed").rename(tmp_path / ".venv" / ".unfinished")
+    (tmp_path / ".venv" / ".unfinished").write_text("1\n")
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("version = 3.12.1\nexecutable = /opt/python3.12\n")
+    assert "PYTHON=/opt/python3.12\n" in make().stdout
+    assert "if [ '1' = 1 ]" in make("-n", "setup", f"PYTHON={sys.executable}").stdout

@@ -52,7 +52,8 @@ def prepare(
         streamed = ", ".join(each.name for each in catalog().values() if each.resize)
         raise UsageError(f"{entry.label} is small enough to be kept decoded: only {streamed} have a cache.")
     cache = Cache(entry, root, dataset.streams)
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores if workers is None else workers
     with files.locked(root, cache.folder.name, lambda: say(f"another process prepares {entry.label}; waiting for it")):
         _finish(cache, workers, say, show)
 

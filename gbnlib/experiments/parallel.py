@@ -136,8 +136,8 @@ def _run_missing(
                 say(f"[{made}/{total}] {line}  ({time.monotonic() - started:.0f} s)")
             tick()
     except KeyboardInterrupt:
-        left = total - before - len(configs) + _left(futures)
         _stop(pool, workers)
+        left = total - before - len(configs) + _left(futures)
         raise Interrupted(f"stopped with {left} of {total} runs not finished") from None
     except BrokenProcessPool:
         pool.shutdown()  # the pool has asked the other processes to stop; wait for their checkpoints
@@ -155,7 +155,12 @@ def _left(futures: Sequence[Future]) -> int:
 
 
 def _stop(pool: ProcessPoolExecutor, workers: set[BaseProcess]) -> None:
-    """Begin no more runs, and wait until those that train have a checkpoint and left; a second Ctrl-C kills them."""
+    """Begin no more runs, and wait until those that train have a checkpoint and left; a second Ctrl-C kills them.
+
+    A second SIGTERM does not, as in `runner`.
+    """
+    attended = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN) if attended else None
     pool.shutdown(wait=False, cancel_futures=True)
     for process in workers:
         process.terminate()
@@ -165,6 +170,9 @@ def _stop(pool: ProcessPoolExecutor, workers: set[BaseProcess]) -> None:
     except KeyboardInterrupt:
         for process in workers:
             process.kill()
+    finally:
+        if attended:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _broken(workers: set[BaseProcess], left: str) -> Exception:
@@ -178,10 +186,15 @@ def _broken(workers: set[BaseProcess], left: str) -> Exception:
 
 
 def _run_or_leave(config: RunConfig, device: str = "auto", **options: object) -> store.Run:
-    """In a process of the pool: train a run; when it is stopped, end the process before it takes the next run."""
-    from gbnlib.experiments.runner import run
+    """In a process of the pool: train a run; when it is stopped, end the process before it takes the next run.
+
+    A stop that came when a run had made its last update has let that run finish.
+    """
+    from gbnlib.experiments.runner import run, was_stopped
 
     try:
+        if was_stopped():
+            raise Interrupted
         return run(config, device=own_device(device, _number), **options)
     except Interrupted:
         os._exit(STOPPED)

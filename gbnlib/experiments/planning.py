@@ -223,6 +223,9 @@ def custom_config(network: str, epochs: int = 0, **options: object) -> RunConfig
         raise UsageError(f"--batch-size is {config.batch_size}; it must be at most the {images:,} training images.")
     if config.ghost_size > config.batch_size:
         raise UsageError(f"--ghost-size is {config.ghost_size}; it must be at most the batch, {config.batch_size}.")
+    if images % config.batch_size == 1 or config.batch_size == 1:
+        left = f"of {images:,} images it leaves one to the last batch, and one sample alone cannot be normalised."
+        raise UsageError(f"--batch-size is {config.batch_size}; {left}")
     return config
 
 
@@ -233,7 +236,7 @@ def fitted_phases(row: paper.Protocol) -> tuple[Phase, ...]:
 
 
 def _train_size(config: RunConfig) -> int:
-    return config.train_size or data.card(config.dataset).train
+    return config.train_size or data.card(config.dataset).train - config.held_out
 
 
 def updates(config: RunConfig) -> int:

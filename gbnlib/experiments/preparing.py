@@ -12,6 +12,7 @@ from gbnlib.nn import convert_ghost_batchnorm
 from gbnlib.training import BatchDivision, DistanceProbe, Execution, Processes, Training
 from gbnlib.training.devices import check_precision, micro_batch_within
 from gbnlib.training.evaluation import evaluate
+from gbnlib.training.loop import evaluation_statistics
 
 
 def prepare(config: RunConfig, options: Execution, processes: Processes | None = None) -> Training:
@@ -55,7 +56,8 @@ def test_error(config: RunConfig, training: Training) -> float | None:
         return None
     dataset, device = data.load(config.dataset, files.data_root()), training.batches.labels.device
     images, labels = dataset.validation_images.to(device), dataset.validation_labels.to(device)
-    return evaluate(training.model, images, labels, training.batches, training.precision)[1]
+    with evaluation_statistics(training, training.regime.epochs):
+        return evaluate(training.model, images, labels, training.batches, training.precision)[1]
 
 
 def _optimizer(config: RunConfig, model: torch.nn.Module) -> torch.optim.Optimizer:

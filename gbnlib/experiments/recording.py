@@ -39,9 +39,15 @@ class Recorder(Listener):
         return {
             "device": self.options.torch_device().type,
             "threads": self.options.threads,
-            "micro_batch": self.training.division.micro_batch,
+            "micro_batch": self._micro_batch(),
             "compile": self.options.compile,
         }
+
+    def _micro_batch(self) -> int:
+        """Samples that go through the network at once, 0 where a batch is normalised whole whatever the memory."""
+        config, division = self.config, self.training.division
+        whole = not config.ghost_size or config.running == "mean"
+        return division.micro_batch or (0 if whole else config.largest_batch)
 
     def begin(self) -> None:
         """Write the config and the tables of before, and say where a stopped run goes on."""

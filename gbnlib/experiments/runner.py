@@ -120,6 +120,10 @@ def _train(
     keep_freed_memory()
     path = store.folder(config) / "checkpoint.pt"
     state = processes.first_gives(load_checkpoint(path, config.id) if processes.rank == 0 else None)
+    if state and state["extra"]["execution"]["device"] == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            f"{config.id} was begun on a GPU, and there is none: go on there, or train it anew with --force."
+        )
     begun = options if state is None else options.resumed(state["extra"]["execution"])
     begun = replace(begun, micro_batch=micro_batch or begun.micro_batch)
     torch.set_num_threads(begun.threads)
@@ -162,26 +166,40 @@ def _failing_together(processes: Processes) -> Iterator[None]:
     """Say in one line that another process of the run is gone."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         if processes.count == 1:
             raise
         raise Interrupted(f"process {processes.rank} of the run lost another one ({str(error)[:80]})") from error
 
 
+_stopped = False
+
+
+def was_stopped() -> bool:
+    """Whether this process was asked to stop while it trained a run."""
+    return _stopped
+
+
 @contextmanager
 def _stop_on_signals(training: Training) -> Iterator[None]:
     """Turn SIGTERM and Ctrl-C into a checkpoint after the update at hand; a second Ctrl-C ends the process at once.
 
-    A second SIGTERM does not: a pool that ends, a notebook's kernel and a cluster send several.
+    A second SIGTERM does not: a pool that ends, a notebook's kernel and a cluster send several. What is ignored, as
+    Ctrl-C is by a command in the background, stays so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     old = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    old = {number: handler for number, handler in old.items() if handler != signal.SIG_IGN}
 
     def stop(number: int, frame: object) -> None:
-        training.stop = True
-        signal.signal(signal.SIGINT, old[signal.SIGINT])
+        global _stopped
+        _stopped = training.stop = True
+        if signal.SIGINT in old:
+            signal.signal(signal.SIGINT, old[signal.SIGINT])
 
     try:
         for number in old:

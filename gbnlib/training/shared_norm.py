@@ -36,6 +36,8 @@ class SharedBatchNorm(_BatchNorm):
         axes, shape = [0, *range(2, input.dim())], [1, -1, *[1] * (input.dim() - 2)]
         values = input.to(torch.promote_types(input.dtype, torch.float32))
         count = _OverProcesses.apply(values.new_full((), values.numel() / values.shape[1]))
+        if count.item() == 1:
+            raise ValueError("Expected more than 1 value per channel when training, got 1 over all processes")
         mean = _OverProcesses.apply(values.sum(axes)) / count
         centred = values - mean.view(shape)
         variance = _OverProcesses.apply(centred.square().sum(axes)) / count

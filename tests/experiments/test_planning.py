@@ -155,6 +155,7 @@ def test_a_run_of_ones_own_without_a_base_batch_is_not_scaled_or_adapted(options
     [
         ({"batch_size": 4001}, "--batch-size is 4001; it must be at most the 4,000 training images"),
         ({"batch_size": 64, "ghost_size": 65}, "--ghost-size is 65; it must be at most the batch, 64"),
+        ({"batch_size": 43}, "--batch-size is 43; of 4,000 images it leaves one to the last batch"),
     ],
 )
 def test_a_run_of_ones_own_that_cannot_be_cut_is_refused_before_it_starts(options: dict, message: str) -> None:

@@ -21,8 +21,19 @@ from gbnlib.data.batches import normalise
 from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import Observer, parallel, provenance, recording, runner, store
 from gbnlib.experiments.preparing import prepare
+from gbnlib.experiments.preparing import test_error as error_of_others
 from gbnlib.regimes import Phase
-from gbnlib.training import Execution, Listener, load_checkpoint, loop, misfit, save_checkpoint, train
+from gbnlib.training import (
+    Execution,
+    Listener,
+    Processes,
+    evaluate,
+    load_checkpoint,
+    loop,
+    misfit,
+    save_checkpoint,
+    train,
+)
 from gbnlib.training.devices import arithmetic
 from tests.configs import REMEDIED
 
@@ -387,6 +398,88 @@ def test_a_second_sigterm_does_not_end_a_run_before_its_checkpoint() -> None:
     with pytest.raises(Interrupted):
         experiments.run(QUICK, observer=Observer(stop_twice), checkpoint_seconds=1e9)
     assert (store.folder(QUICK) / "checkpoint.pt").is_file()
+
+
+def test_what_is_ignored_stays_so() -> None:
+    """A command that a shell has put in the background ignores Ctrl-C."""
+
+    def interrupt(line: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert experiments.run(QUICK, observer=Observer(interrupt)).status == "finished"
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_process_of_the_pool_that_was_stopped_while_it_recorded_a_run_takes_no_other(monkeypatch) -> None:
+    """The signal of a stop comes when the last update is made: the run is finished, the next is not begun."""
+    record = recording.Recorder.finish
+
+    def stopped(recorder: recording.Recorder) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        record(recorder)
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(runner, "_stopped", False)
+    monkeypatch.setattr(recording.Recorder, "finish", stopped)
+    monkeypatch.setattr(os, "_exit", leave)
+    following = QUICK.model_copy(update={"seed": 1})
+    assert parallel._run_or_leave(QUICK).status == "finished"
+    with pytest.raises(SystemExit, match=str(parallel.STOPPED)):
+        parallel._run_or_leave(following)
+    assert not store.folder(following).exists()
+
+
+def test_a_run_that_was_begun_on_a_gpu_says_so_where_there_is_none() -> None:
+    with pytest.raises(Interrupted):
+        experiments.run(QUICK, observer=stop_once(), checkpoint_seconds=0.0)
+    path = store.folder(QUICK) / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["extra"]["execution"]["device"] = "cuda"
+    torch.save(state, path)
+    with pytest.raises(UsageError, match=f"{QUICK.id} was begun on a GPU, and there is none: go on there, or"):
+        experiments.run(QUICK, device="cpu")
+    assert experiments.run(QUICK, device="cpu", force=True).status == "finished"
+
+
+def test_a_run_that_was_begun_with_whole_batches_keeps_them_where_less_memory_is_given() -> None:
+    whole = experiments.run(QUICK).done["weights_sha256"]
+    files.remove_folder(store.folder(QUICK))
+    with pytest.raises(Interrupted):
+        experiments.run(QUICK, observer=stop_once(), checkpoint_seconds=0.0)
+    begun = torch.load(store.folder(QUICK) / "checkpoint.pt", weights_only=True)["extra"]["execution"]
+    assert begun["micro_batch"] == QUICK.batch_size
+    run = experiments.run(QUICK, memory_gb=1e-6)
+    assert run.done["weights_sha256"] == whole
+
+
+def test_a_process_that_lacks_memory_is_not_told_as_one_that_lost_another() -> None:
+    with pytest.raises(torch.OutOfMemoryError), runner._failing_together(Processes(0, 2)):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    lost = pytest.raises(Interrupted, match="process 1 of the run lost another one")
+    with lost, runner._failing_together(Processes(1, 2)):
+        raise RuntimeError("Connection closed by peer")
+
+
+def test_the_other_images_are_looked_at_with_the_statistics_of_the_evaluations() -> None:
+    config = QUICK.model_copy(update={"held_out": 50, "evaluation": "recomputed", "adapt": False})
+    training = prepare(config, Execution())
+    train(training)
+    images, labels = (getattr(data.load(config.dataset), f"validation_{each}") for each in ("images", "labels"))
+    with loop.evaluation_statistics(training, training.regime.epochs):
+        expected = evaluate(training.model, images, labels, training.batches, training.precision)[1]
+    assert error_of_others(config, training) == expected
+    assert expected != evaluate(training.model, images, labels, training.batches, training.precision)[1]
+
+
+def test_updates_are_counted_without_what_is_held_out() -> None:
+    config = QUICK.model_copy(update={"train_size": 0, "held_out": 256, "adapt": False})
+    assert experiments.run(config).done["summary"]["updates"] == experiments.updates(config)
 
 
 def test_a_run_with_held_out_images_looks_at_the_others_once() -> None:

@@ -8,6 +8,7 @@ import torch.distributed as dist
 
 from gbnlib.errors import UsageError
 from gbnlib.training import Processes, train
+from gbnlib.training.shared_norm import normalised_together
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,12 @@ def test_variables_that_torchrun_would_not_set_are_refused(monkeypatch, rank: st
     monkeypatch.setenv("WORLD_SIZE", count)
     with pytest.raises(UsageError, match=message):
         Processes.from_environment()
+
+
+def test_one_sample_over_all_processes_cannot_be_normalised(monkeypatch) -> None:
+    """As PyTorch's own layer refuses it; its running variance would be NaN for ever after."""
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: None)
+    layer = torch.nn.BatchNorm1d(3)
+    with normalised_together(layer), pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        layer(torch.ones(1, 3))
+    assert layer.running_var.isfinite().all()
