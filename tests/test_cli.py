@@ -324,7 +324,8 @@ def test_sigterm_stops_a_call_with_several_runs_and_begins_no_more() -> None:
         time.sleep(0.1)
     process.terminate()
     _, message = process.communicate(timeout=10)
-    assert process.returncode == 130 and message.startswith("gbn: stopped with ") and message.count("\n") == 1
+    assert process.returncode == 130, message
+    assert message.startswith("gbn: stopped with ") and message.count("\n") == 1
     time.sleep(3)
     states = [experiments.progress(config)[0] for config in configs]
     assert "running" not in states and states.count("missing") >= len(configs) - 2

@@ -151,7 +151,7 @@ def _run_missing(
 
 def _left(futures: Sequence[Future]) -> int:
     """How many runs have not come to an end."""
-    return sum(not future.done() or future.exception() is not None for future in futures)
+    return sum(not future.done() or future.cancelled() or future.exception() is not None for future in futures)
 
 
 def _stop(pool: ProcessPoolExecutor, workers: set[BaseProcess]) -> None:
