@@ -214,8 +214,7 @@ def compare_training(history: pd.DataFrame, by: str = "method", *, plateau: bool
     """
     if history.empty:
         return pd.DataFrame()
-    finished = history[history.status == "finished"]
-    shown = _on_plateau(finished) if plateau else finished.groupby("run").tail(1)
+    shown = _on_plateau(history) if plateau else _at_end(history)
     small = shown[shown.method == "SB"]
     groups = dict(list(shown.groupby(by)))
     rows = []
@@ -231,8 +230,14 @@ def compare_training(history: pd.DataFrame, by: str = "method", *, plateau: bool
     return pd.DataFrame(rows)
 
 
-def _on_plateau(finished: pd.DataFrame) -> pd.DataFrame:
-    """The mean errors in % of each run over the last quarter of the epochs before its rate first drops."""
+def _at_end(history: pd.DataFrame) -> pd.DataFrame:
+    """The last look of each finished run."""
+    return history[history.status == "finished"].groupby("run").tail(1)
+
+
+def _on_plateau(history: pd.DataFrame) -> pd.DataFrame:
+    """The mean errors in % of each finished run over the last quarter of the epochs before its rate first drops."""
+    finished = history[history.status == "finished"]
     drops = finished.groupby("run").lr.transform(lambda rates: (rates.diff() < 0).cumsum())
     before = finished[drops == 0]
     late = before[before.epoch > 0.75 * before.groupby("run").epoch.transform("max")]
@@ -242,8 +247,8 @@ def _on_plateau(finished: pd.DataFrame) -> pd.DataFrame:
 
 def training_gap(history: pd.DataFrame) -> stats.Interval:
     """LB − SB, in points of final training error, as `compare_training` has it; diverged runs are left out."""
-    last = history[history.status == "finished"].groupby("run").tail(1) if len(history) else history
-    large, small = ([] if last.empty else last[last.method == each].training_error.tolist() for each in ("LB", "SB"))
+    last = _at_end(history) if len(history) else pd.DataFrame(columns=["method", "training_error"])
+    large, small = (last[last.method == each].training_error.tolist() for each in ("LB", "SB"))
     return stats.difference(large, small)
 
 

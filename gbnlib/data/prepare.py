@@ -1,7 +1,6 @@
 """Making the cache of a streamed data set: shard by shard, so that it can be stopped and goes on."""
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.utils import data
 
 from gbnlib import files
+from gbnlib.cores import cores
 from gbnlib.data.cache import Cache, Shard
 from gbnlib.data.cards import card, catalog
 from gbnlib.data.sources import read
@@ -52,8 +52,7 @@ def prepare(
         streamed = ", ".join(each.name for each in catalog().values() if each.resize)
         raise UsageError(f"{entry.label} is small enough to be kept decoded: only {streamed} have a cache.")
     cache = Cache(entry, root, dataset.streams)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if workers is None else workers
+    workers = cores() if workers is None else workers
     with files.locked(root, cache.folder.name, lambda: say(f"another process prepares {entry.label}; waiting for it")):
         _finish(cache, workers, say, show)
 

@@ -159,6 +159,11 @@ class RunConfig(BaseModel):
         return max([self.batch_size, *(size for _, size in self.growth())])
 
     @property
+    def whole_batches(self) -> bool:
+        """Whether a batch goes through the network at once: its parts, in micro-batches, would not add up to it."""
+        return not self.ghost_size or self.running == "mean"
+
+    @property
     def evaluate_every(self) -> int:
         """Epochs between evaluations: an adapted run is looked at as often per update as the small batch."""
         return self.evaluation_epochs * (max(1, round(self.ratio)) if self.adapt else 1)

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 
 from gbnlib import paper
+from gbnlib.cores import cores
 from gbnlib.errors import Failed, Interrupted, UsageError
 from gbnlib.experiments import store
 from gbnlib.experiments.config import RunConfig
@@ -63,7 +64,7 @@ def run_all(
     missing.sort(key=lambda config: estimated_seconds(config, scale), reverse=True)
     gpus, before = _gpus(execution.get("device", "auto")) if missing else 0, 0
     for alike in _pools(missing, scale, gpus):
-        several = min(jobs or jobs_on(_cores(), alike, scale, gpus), len(alike))
+        several = min(jobs or jobs_on(cores(), alike, scale, gpus), len(alike))
         tick = partial(observer.show, partial(progress_text, configs, scale, several))
         _run_missing(alike, scale, several, force, observer.say, tick, execution, (before, len(missing)))
         before += len(alike)
@@ -100,10 +101,6 @@ def _gpus(device: str) -> int:
     if Execution(device=device).torch_device().type == "cpu":
         return 0
     return 1 if device.startswith("cuda:") else torch.cuda.device_count()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_missing(
@@ -273,5 +270,5 @@ def remaining_seconds(configs: Sequence[RunConfig], scale: str, jobs: int = 0) -
     taken = sum(run.done["summary"]["seconds"] for run in here)
     factor = taken / sum(estimated_seconds(run.config, scale) for run in here) if here else 1.0
     times = [estimated_seconds(config, scale) * (1 - store.progress(config)[1]) for config in missing]
-    slots = jobs or (1 if paper.scale(scale).on_gpu else jobs_on(_cores(), missing, scale))
+    slots = jobs or (1 if paper.scale(scale).on_gpu else jobs_on(cores(), missing, scale))
     return factor * max(sum(times) / slots, *times)

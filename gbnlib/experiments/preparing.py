@@ -11,8 +11,7 @@ from gbnlib.experiments.initial import initial_network
 from gbnlib.nn import convert_ghost_batchnorm
 from gbnlib.training import BatchDivision, DistanceProbe, Execution, Processes, Training
 from gbnlib.training.devices import check_precision, micro_batch_within
-from gbnlib.training.evaluation import evaluate
-from gbnlib.training.loop import evaluation_statistics
+from gbnlib.training.loop import evaluated
 
 
 def prepare(config: RunConfig, options: Execution, processes: Processes | None = None) -> Training:
@@ -56,8 +55,7 @@ def test_error(config: RunConfig, training: Training) -> float | None:
         return None
     dataset, device = data.load(config.dataset, files.data_root()), training.batches.labels.device
     images, labels = dataset.validation_images.to(device), dataset.validation_labels.to(device)
-    with evaluation_statistics(training, training.regime.epochs):
-        return evaluate(training.model, images, labels, training.batches, training.precision)[1]
+    return evaluated(training, training.regime.epochs, images, labels)[1]
 
 
 def _optimizer(config: RunConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -84,8 +82,7 @@ def _division(
     config: RunConfig, options: Execution, processes: Processes, model: torch.nn.Module, card: data.Card
 ) -> BatchDivision:
     """How batches are dealt out: whole where they fit into memory, and where their parts would not add up to them."""
-    whole = not config.ghost_size or config.running == "mean"
-    if whole and config.ghost_size and (options.micro_batch or processes.count > 1):
+    if config.whole_batches and config.ghost_size and (options.micro_batch or processes.count > 1):
         raise UsageError("running 'mean' needs its batches whole: use one process, and no micro_batch.")
     official = config.remainder == "official" and config.ghost_size
     division = BatchDivision(
@@ -96,7 +93,7 @@ def _division(
         rank=processes.rank,
         processes=processes.count,
     )
-    if whole or options.micro_batch:
+    if config.whole_batches or options.micro_batch:
         return division
     size = min(config.ghost_size, config.batch_size)
     device = next(model.parameters()).device

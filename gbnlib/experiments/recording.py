@@ -36,18 +36,13 @@ class Recorder(Listener):
     @property
     def execution(self) -> dict:
         """How the run is executed, which a run that goes on keeps to."""
+        whole = 0 if self.config.whole_batches else self.config.largest_batch
         return {
             "device": self.options.torch_device().type,
             "threads": self.options.threads,
-            "micro_batch": self._micro_batch(),
+            "micro_batch": self.training.division.micro_batch or whole,
             "compile": self.options.compile,
         }
-
-    def _micro_batch(self) -> int:
-        """Samples that go through the network at once, 0 where a batch is normalised whole whatever the memory."""
-        config, division = self.config, self.training.division
-        whole = not config.ghost_size or config.running == "mean"
-        return division.micro_batch or (0 if whole else config.largest_batch)
 
     def begin(self) -> None:
         """Write the config and the tables of before, and say where a stopped run goes on."""

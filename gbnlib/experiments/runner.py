@@ -87,7 +87,7 @@ class _Full(Exception):
 
 def _halved(config: RunConfig, micro_batch: int) -> int:
     """Half of a micro-batch in whole ghosts, or 0 where there is no less."""
-    if not config.ghost_size or config.running == "mean":
+    if config.whole_batches:
         return 0
     return micro_batch // 2 // config.ghost_size * config.ghost_size
 
@@ -99,7 +99,7 @@ def fitting_text(config: RunConfig, options: Execution) -> str:
     model = initial_network(config.network, card, config.seed, config.initialisation)
     each = kept_bytes(model, images, config.precision) / count / 2**30
     room = options.activations_gb(options.torch_device())
-    whole = config.largest_batch if not config.ghost_size or config.running == "mean" else config.ghost_size
+    whole = config.largest_batch if config.whole_batches else config.ghost_size
     return (
         f"{whole} samples are normalised together and keep about {whole * each:.1f} GiB; in {room:.1f} GiB about "
         f"{room / each:.0f} fit. A GPU with more memory, fewer runs on it, or several GPUs with torchrun would help."

@@ -43,7 +43,7 @@ scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)  # multiplies lr=
 
 _WARMUP = """\
     if update < {updates}:
-        lr = {risen}
+        lr = {rising} * ((update + 1) / {updates})
 """
 
 
@@ -73,12 +73,13 @@ def torch_code(recipe: "Recipe") -> str:
     if any(phase.changes().keys() - {"lr"} for phase in later):
         raise ValueError("a scheduler of PyTorch changes the rate alone, but the regime changes other settings later")
     changing = [phase for phase in (first, *later) if phase.lr is not None]
-    rising, start = recipe.warmup * recipe.updates_per_epoch, recipe.warmup_from
-    risen = f"{start!r} + (lr - {start!r}) * ((update + 1) / {rising})" if start else f"lr * ((update + 1) / {rising})"
+    start = recipe.warmup_from
+    rising = f"{start!r} + (lr - {start!r})" if start else "lr"
+    warmup = _WARMUP.format(updates=recipe.warmup * recipe.updates_per_epoch, rising=rising)
     return _WITH_TORCH.format(
         starts=[phase.epoch * recipe.updates_per_epoch for phase in changing],
         rates=[phase.lr for phase in changing],
-        warmup=_WARMUP.format(updates=rising, risen=risen) if recipe.warmup else "",
+        warmup=warmup if recipe.warmup else "",
         momentum=first.momentum or 0.0,
         weight_decay=first.weight_decay or 0.0,
         updates=recipe.updates,

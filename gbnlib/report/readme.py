@@ -35,25 +35,26 @@ def measured() -> dict:
     return files.read_json(files.reference_root() / "benchmarks" / "reproduce.json")
 
 
-#: Verdicts by network, and those of reduced rows; computed once for all blocks of a call.
+#: What several blocks show, computed once for all of them.
 _verdicts, _reduced_verdicts = functools.cache(evidence.verdicts), functools.cache(evidence.reduced_verdicts)
+_table, _ablation_runs = functools.cache(answer.table), functools.cache(evidence.ablation_runs)
 
 
 def _answer() -> str:
     """Whether the paper holds up, in a sentence, and the findings."""
-    verdicts, (declared, changed, ids) = _verdicts(), evidence.ablation_runs()
+    verdicts, (declared, changed, ids) = _verdicts(), _ablation_runs()
     effects = pd.concat([analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)])
     found = [*answer.findings(verdicts), *answer.why_it_failed(effects)]
     said = "\n".join(f"- {line}" for line in found)
     trained = answer.in_training(evidence.history("table1"))
-    return f"{answer.sentence(verdicts, answer.table())}{trained}\n\n{said}"
+    return f"{answer.sentence(verdicts, _table())}{trained}\n\n{said}"
 
 
 def _picture() -> str:
     """The answer in one picture, in the page's theme."""
     verdicts = _verdicts()
     light, dark = (path.relative_to(files.REPOSITORY) for path in PICTURES.values())
-    table = answer.table()
+    table = _table()
     alt = f"{answer.title(verdicts)}. {answer.caption(table)} {answer.sentence(verdicts, table)}"
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
@@ -192,7 +193,7 @@ def _row_table(network: str, history: pd.DataFrame) -> str:
 
 def _defaults() -> str:
     """F1 on MNIST by what is as in 2017 and what as today, and what that does to C6."""
-    declared, changed, ids = evidence.ablation_runs()
+    declared, changed, ids = _ablation_runs()
     table = analysis.compare_defaults(declared, changed, ids, "f1").to_markdown(index=False, disable_numparse=True)
     effects = [analysis.declared_effects(declared), analysis.ablation_effects(declared, changed, ids)]
     return f"{analysis.defaults_sentence(pd.concat(effects))}\n\n{table}"
@@ -201,7 +202,7 @@ def _defaults() -> str:
 def _ablations() -> str:
     """What changes of one choice of the protocol did to F1 on MNIST."""
     configs = evidence.configs("ablations")
-    effects = analysis.ablation_effects(*evidence.ablation_runs())
+    effects = analysis.ablation_effects(*_ablation_runs())
     shown = (
         analysis.compare_ablations(effects)
         .map(lambda value: cell(value, 2))
@@ -257,7 +258,7 @@ _BLOCKS: dict[str, Callable[[], str]] = {
 
 def picture(theme: str) -> str:
     """The text of README's picture for a theme, as SVG."""
-    return answer_figure.svg(answer.table(), answer.title(_verdicts()), theme)
+    return answer_figure.svg(_table(), answer.title(_verdicts()), theme)
 
 
 def main() -> None:

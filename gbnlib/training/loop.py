@@ -229,14 +229,19 @@ def _end_epoch(training: Training, epoch: int, listener: Listener) -> None:
         training.status = "diverged"
     if diverged or epoch % training.evaluate_every == 0 or training.update == training.total_updates:
         lr = training.optimizer.param_groups[0]["lr"]
-        with evaluation_statistics(training, epoch):
-            validation = evaluate(training.model, *training.validation, training.batches, training.precision)
+        validation = evaluated(training, epoch, *training.validation)
         row = [training.update, epoch, lr, loss / seen, 100 * wrong / seen, *validation]
         training.history.append(row)
         listener.evaluated()
 
 
-def evaluation_statistics(training: Training, epoch: int) -> AbstractContextManager[None]:
+def evaluated(training: Training, epoch: int, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean loss and error in % on some images at the end of an epoch."""
+    with _evaluation_statistics(training, epoch):
+        return evaluate(training.model, images, labels, training.batches, training.precision)
+
+
+def _evaluation_statistics(training: Training, epoch: int) -> AbstractContextManager[None]:
     """What an evaluation at the end of an epoch normalises by: the running statistics, or recomputed ones."""
     if not training.recompute_statistics:
         return nullcontext()

@@ -105,7 +105,7 @@ def test_on_gpus_runs_go_together_with_those_of_their_row_and_share_memory(two_g
             pass
 
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(parallel, "_cores", lambda: 64)
+    monkeypatch.setattr(parallel, "cores", lambda: 64)
     monkeypatch.setattr(parallel, "describe", lambda config: config.network)
     monkeypatch.setattr(store, "find", lambda config, again=True: config if config in there else None)
     table = experiments.plan("table1", "paper", seeds=5)
@@ -471,7 +471,7 @@ def test_the_other_images_are_looked_at_with_the_statistics_of_the_evaluations()
     training = prepare(config, Execution())
     train(training)
     images, labels = (getattr(data.load(config.dataset), f"validation_{each}") for each in ("images", "labels"))
-    with loop.evaluation_statistics(training, training.regime.epochs):
+    with loop._evaluation_statistics(training, training.regime.epochs):
         expected = evaluate(training.model, images, labels, training.batches, training.precision)[1]
     assert error_of_others(config, training) == expected
     assert expected != evaluate(training.model, images, labels, training.batches, training.precision)[1]
